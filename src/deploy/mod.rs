@@ -1,0 +1,22 @@
+//! The deploy logic: what an origin and its peers do to bring one component to every node.
+//!
+//! Reads top-down from [`origin`] (the node that takes the request) and [`peer`] (a node that is told to install).
+//! Reaches the outside through `env` and the other nodes through `replication`, and knows nothing above.
+
+pub mod archive;
+pub mod await_row;
+pub mod blob_stream;
+pub mod dispatch;
+pub mod event;
+pub mod event_log;
+pub mod install;
+pub mod lines;
+pub mod node;
+pub mod origin;
+pub mod outcome;
+pub mod peer;
+pub mod recorder;
+pub mod request;
+pub mod row;
+pub mod slots;
+pub mod verdict;

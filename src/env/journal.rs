@@ -1,0 +1,48 @@
+//! The operation log of a node: what it was asked, what it answered, what it let pass.
+
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::NodeName;
+
+/// An entry in a node's operation log. The deploy logic never reads it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Journal {
+    /// A forwarded operation came in.
+    OperationReceived {
+        /// Whose deploy it is.
+        deployment_id: Uuid,
+        /// The node that forwarded it.
+        origin: NodeName,
+    },
+    /// A forwarded operation was answered.
+    OperationAnswered {
+        /// Whose deploy it was.
+        deployment_id: Uuid,
+        /// The answer, as sent.
+        outcome: Value,
+    },
+    /// An event of a deploy, as its listeners on this node see it.
+    Progress {
+        /// Whose deploy.
+        deployment_id: Uuid,
+        /// The event's name: `phase`, `install`, …
+        event: &'static str,
+        /// Its data.
+        data: Value,
+    },
+    /// Something failed that must not fail a deploy, and was let pass.
+    Dropped {
+        /// What: "progress put of …", "listener of …".
+        what: String,
+        /// Why.
+        cause: String,
+    },
+    /// An error left a background task: no handler was there for it.
+    Unhandled {
+        /// The task's name.
+        task: String,
+        /// The error.
+        error: String,
+    },
+}

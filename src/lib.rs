@@ -1,0 +1,11 @@
+//! Drydock: a simulation and test harness for deploy replication.
+//!
+//! A map of the code, bottom up:
+//!
+//! - [`env`] is the seam: the few traits through which the deploy logic reaches the outside.
+//! - [`replication`] carries rows, blob chunks and operations between nodes.
+//! - [`deploy`] is the deploy logic: the row, the recorder, the origin, the peer, components on disk.
+
+pub mod deploy;
+pub mod env;
+pub mod replication;
