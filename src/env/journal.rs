@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::NodeName;
 
 /// An entry in a node's operation log. The deploy logic never reads it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Journal {
     /// A forwarded operation came in.
     OperationReceived {

@@ -1,0 +1,356 @@
+//! What can be seen of a run at the seam.
+
+use std::{collections::BTreeMap, fmt, rc::Rc};
+
+use bytes::Bytes;
+use serde_json::Value;
+use uuid::Uuid;
+
+pub use crate::env::Port;
+use crate::{
+    check::{NodeIndex, TreeDigest},
+    env::{BlobId, BlobState, Command, Draft, ExitStatus, Journal, Key, OutputStream, Record, Version},
+};
+
+/// Something that happened at the seam, or that the harness did to the cluster.
+///
+/// Rendered in plain words: who did what, and which value it was about.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Event {
+    // What the client did and saw; the node is the origin.
+    /// A client asked for a deploy.
+    DeployRequested(Rc<DeployFacts>),
+    /// A client handed over so many more bytes of its upload.
+    Uploaded {
+        /// Which deploy of this run.
+        deploy: u32,
+        /// How many bytes.
+        bytes: u64,
+    },
+    /// A client broke its upload off.
+    UploadAborted {
+        /// Which deploy of this run.
+        deploy: u32,
+        /// What the client's side said.
+        cause: String,
+    },
+    /// A client saw an event of its deploy's stream.
+    ClientSaw {
+        /// Which deploy of this run.
+        deploy: u32,
+        /// The event's name.
+        event: &'static str,
+        /// Its data.
+        data: Value,
+    },
+    /// A client got its answer.
+    DeployAnswered {
+        /// Which deploy of this run.
+        deploy: u32,
+        /// The response, or the failure.
+        answer: Result<Value, Value>,
+    },
+
+    // The seam.
+    /// A node asked who is in the cluster.
+    MembersRead(Vec<NodeIndex>),
+    /// A read of the table.
+    Got {
+        /// Which row.
+        key: Key,
+        /// What stood there.
+        found: Result<Option<Rc<Record>>, String>,
+    },
+    /// A put took its snapshot.
+    PutStarted {
+        /// The put's number on this node.
+        put: u32,
+        /// Which row.
+        key: Key,
+        /// What it will commit.
+        draft: Rc<Draft>,
+    },
+    /// A put committed.
+    PutCommitted {
+        /// The put's number on this node.
+        put: u32,
+        /// What it committed.
+        record: Rc<Record>,
+    },
+    /// A put failed, and left no trace.
+    PutRefused {
+        /// The put's number on this node.
+        put: u32,
+        /// What the store said.
+        cause: String,
+    },
+    /// Another node's record was offered to this store.
+    Replicated {
+        /// What came.
+        record: Rc<Record>,
+        /// Was it taken?
+        taken: bool,
+    },
+    /// A local commit became visible to the log.
+    Logged {
+        /// Which row.
+        key: Key,
+        /// Which version of it.
+        version: Version,
+    },
+    /// A blob came to a new state.
+    Blob {
+        /// Which blob.
+        id: BlobId,
+        /// Its state now.
+        state: BlobState,
+    },
+    /// A blob was read.
+    BlobRead {
+        /// Which blob.
+        id: BlobId,
+        /// From this byte on.
+        offset: u64,
+        /// So many bytes.
+        bytes: u64,
+    },
+    /// A node connected, or failed to.
+    Connected {
+        /// To whom.
+        to: NodeIndex,
+        /// For what.
+        port: Port,
+        /// What went wrong, if anything.
+        error: Option<String>,
+    },
+    /// A directory, file or link got another name.
+    Renamed {
+        /// Its old path.
+        from: String,
+        /// Its new path.
+        to: String,
+        /// The digest of what was moved.
+        tree: TreeDigest,
+    },
+    /// A change below a path that the components live under.
+    Removed {
+        /// What is gone.
+        path: String,
+    },
+    /// A file, directory or link was made or a file was written to.
+    Written {
+        /// Where.
+        path: String,
+        /// How many bytes were added.
+        bytes: u64,
+    },
+    /// A child process was started.
+    ProcessStarted {
+        /// Its number on this node.
+        process: u32,
+        /// What runs.
+        command: Command,
+    },
+    /// A child process wrote.
+    ProcessOutput {
+        /// Its number on this node.
+        process: u32,
+        /// Where to.
+        stream: OutputStream,
+        /// What, as cut on its way.
+        bytes: Bytes,
+    },
+    /// A child process ended.
+    ProcessExited {
+        /// Its number on this node.
+        process: u32,
+        /// How.
+        status: ExitStatus,
+    },
+    /// What a node wrote into its operation log.
+    Journal(Journal),
+
+    // The harness.
+    /// A fault was injected: an uncertain thing went another way than the harmless one.
+    Fault(String),
+    /// A task ended in a panic.
+    TaskPanicked {
+        /// The task's name.
+        task: String,
+        /// The panic's message.
+        message: String,
+    },
+    /// Nothing can go on, or the run's virtual time is over, and the scenario has not returned.
+    Stuck {
+        /// The tasks that wait, with their nodes.
+        waiting: Vec<String>,
+    },
+    /// What a node holds at the end of the run.
+    Final(Rc<NodeFinal>),
+}
+
+/// What a client asked for, and what must come of it; known to the harness from its own reading of the component.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct DeployFacts {
+    /// Which deploy of this run.
+    pub deploy: u32,
+    /// The deployment's id, once known; `None` for one whose request was refused.
+    pub project: String,
+    /// Length of the whole payload.
+    pub payload_bytes: u64,
+    /// Lower-case hex SHA-256 of the whole payload.
+    pub payload_hash: String,
+    /// The tree that each node must run.
+    pub tree: TreeDigest,
+    /// Success does not ask for the peers.
+    pub ignore_replication_errors: bool,
+    /// How long a peer waits for its row and payload, milliseconds.
+    pub deployment_timeout_ms: Option<u64>,
+    /// Time limit of an install, milliseconds.
+    pub install_timeout_ms: Option<u64>,
+}
+
+/// What a node holds at the end of a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct NodeFinal {
+    /// Its rows.
+    pub rows: Vec<Rc<Record>>,
+    /// Its blobs.
+    pub blobs: BTreeMap<BlobId, BlobState>,
+    /// The live build of each project.
+    pub live: BTreeMap<String, TreeDigest>,
+    /// Paths that are neither a live build nor part of one.
+    pub leftovers: Vec<String>,
+    /// Processes that still run.
+    pub processes: Vec<u32>,
+}
+
+impl Event {
+    /// The deployment whose journal entry this is.
+    pub fn journal_deployment(&self) -> Option<Uuid> {
+        match self {
+            Self::Journal(
+                Journal::OperationReceived { deployment_id, .. }
+                | Journal::OperationAnswered { deployment_id, .. }
+                | Journal::Progress { deployment_id, .. },
+            ) => Some(*deployment_id),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::DeployRequested(facts) => {
+                write!(f, "client deploys `{}`, {} bytes", facts.project, facts.payload_bytes)
+            }
+            Self::Uploaded { bytes, .. } => write!(f, "client uploads {bytes} bytes"),
+            Self::UploadAborted { cause, .. } => write!(f, "client breaks its upload off: {cause}"),
+            Self::ClientSaw { event, data, .. } => write!(f, "client sees {event} {data}"),
+            Self::DeployAnswered { answer: Ok(answer), .. } => write!(f, "deploy answers success: {answer}"),
+            Self::DeployAnswered { answer: Err(error), .. } => write!(f, "deploy answers failure: {error}"),
+            Self::MembersRead(members) => write!(f, "reads the membership: {members:?}"),
+            Self::Got { found, .. } => render_got(f, found),
+            Self::PutStarted { put, draft, .. } => write!(f, "put {put} takes its snapshot: {}", Row(&draft.value)),
+            Self::PutCommitted { put, record } => {
+                write!(f, "put {put} commits {}: {}", record.version, Row(&record.value))
+            }
+            Self::PutRefused { put, cause } => write!(f, "put {put} is refused: {cause}"),
+            Self::Replicated { record, taken: true } => {
+                write!(f, "takes row version {}: {}", record.version, Row(&record.value))
+            }
+            Self::Replicated { record, taken: false } => write!(f, "skips row version {}", record.version),
+            Self::Logged { version, .. } => write!(f, "row version {version} becomes visible to its log"),
+            Self::Blob { id, state } => render_blob(f, *id, state),
+            Self::BlobRead { id, offset, bytes } => {
+                write!(f, "reads {bytes} bytes of blob {} at {offset}", Short(id.0))
+            }
+            Self::Connected { to, port, error: None } => write!(f, "connects to {to} for {port:?}"),
+            Self::Connected { to, port, error: Some(error) } => {
+                write!(f, "cannot connect to {to} for {port:?}: {error}")
+            }
+            Self::Renamed { from, to, tree } => write!(f, "renames {from} to {to} (tree {tree})"),
+            Self::Removed { path } => write!(f, "removes {path}"),
+            Self::Written { path, bytes } => write!(f, "writes {bytes} bytes to {path}"),
+            Self::ProcessStarted { process, command } => write!(f, "process {process} starts: {command}"),
+            Self::ProcessOutput { process, stream, bytes } => {
+                write!(f, "process {process} writes to {}: {}", stream.as_str(), bytes.escape_ascii())
+            }
+            Self::ProcessExited { process, status } => write!(f, "process {process} ends: {status}"),
+            Self::Journal(entry) => render_journal(f, entry),
+            Self::Fault(what) => write!(f, "fault: {what}"),
+            Self::TaskPanicked { task, message } => write!(f, "task `{task}` panics: {message}"),
+            Self::Stuck { waiting } => write!(f, "stuck; waiting: {}", waiting.join(", ")),
+            Self::Final(last) => {
+                write!(f, "at the end: {} rows, live builds {:?}", last.rows.len(), last.live)
+            }
+        }
+    }
+}
+
+fn render_got(f: &mut fmt::Formatter<'_>, found: &Result<Option<Rc<Record>>, String>) -> fmt::Result {
+    match found {
+        Ok(Some(record)) => write!(f, "reads row version {}: {}", record.version, Row(&record.value)),
+        Ok(None) => write!(f, "reads no row"),
+        Err(error) => write!(f, "cannot read the row: {error}"),
+    }
+}
+
+fn render_blob(f: &mut fmt::Formatter<'_>, id: BlobId, state: &BlobState) -> fmt::Result {
+    let id = Short(id.0);
+    match state {
+        BlobState::Missing => write!(f, "blob {id} is gone"),
+        BlobState::Writing { bytes } => write!(f, "blob {id} has {bytes} bytes so far"),
+        BlobState::Complete { bytes } => write!(f, "blob {id} is complete, {bytes} bytes"),
+        BlobState::Failed { cause } => write!(f, "blob {id} fails: {cause}"),
+    }
+}
+
+fn render_journal(f: &mut fmt::Formatter<'_>, entry: &Journal) -> fmt::Result {
+    match entry {
+        Journal::OperationReceived { origin, .. } => write!(f, "receives the forwarded operation from {origin}"),
+        Journal::OperationAnswered { outcome, .. } => write!(f, "answers the operation: {outcome}"),
+        Journal::Progress { event, data, .. } => write!(f, "{event} {data}"),
+        Journal::Dropped { what, cause } => write!(f, "lets pass: {what}: {cause}"),
+        Journal::Unhandled { task, error } => {
+            write!(f, "task `{task}` ends with an error that nobody handles: {error}")
+        }
+    }
+}
+
+/// The first group of an id: enough to tell blobs of one run apart.
+struct Short(Uuid);
+
+impl fmt::Display for Short {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}", self.0.as_fields().0)
+    }
+}
+
+/// A row's few telling fields.
+struct Row<'a>(&'a [u8]);
+
+impl fmt::Display for Row<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Ok(row) = serde_json::from_slice::<Value>(self.0) else {
+            return write!(f, "{} bytes that are no row", self.0.len());
+        };
+        let text = |field: &str| row[field].as_str().unwrap_or("?").to_owned();
+        write!(f, "status {}, phase {}", text("status"), text("phase"))?;
+        if row["payload_blob"].is_null() {
+            write!(f, ", no payload")?;
+        }
+        let peers = row["peer_results"].as_array().map_or(&[][..], Vec::as_slice);
+        if !peers.is_empty() {
+            let told: Vec<_> = peers
+                .iter()
+                .map(|peer| {
+                    format!("{} {}", peer["node"].as_str().unwrap_or("?"), peer["status"].as_str().unwrap_or("?"))
+                })
+                .collect();
+            write!(f, ", peers [{}]", told.join(", "))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,5 @@
+//! The vocabulary of scenarios.
+
+/// A cluster, as a scenario sees it.
+#[derive(Clone)]
+pub struct Cluster;
