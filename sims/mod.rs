@@ -1,6 +1,27 @@
 //! Scenarios: one story a file. The command line and `cargo test` run the same ones.
+//!
+//! What a story leaves open (who is the origin, which options, what an installer prints) it draws with
+//! `cluster.choose`; in the calm run each draw is 0. A story never judges: the invariants do.
+
+mod chatty_install;
+mod client_leaves;
+mod deploy;
+mod failing_install;
+mod impatient_peers;
+mod late_news;
+mod redeploy;
+mod slow_install;
 
 use crate::sim::scenario::Scenario;
 
 /// Every scenario, in the order in which exploration takes them.
-pub const ALL: &[Scenario] = &[];
+pub const ALL: &[Scenario] = &[
+    deploy::SCENARIO,
+    impatient_peers::SCENARIO,
+    failing_install::SCENARIO,
+    chatty_install::SCENARIO,
+    slow_install::SCENARIO,
+    client_leaves::SCENARIO,
+    redeploy::SCENARIO,
+    late_news::SCENARIO,
+];

@@ -17,3 +17,5 @@ pub mod sim;
 #[cfg(feature = "sim")]
 #[path = "../sims/mod.rs"]
 pub mod sims;
+#[cfg(feature = "turmoil")]
+mod turmoil;

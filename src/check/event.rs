@@ -6,10 +6,9 @@ use bytes::Bytes;
 use serde_json::Value;
 use uuid::Uuid;
 
-pub use crate::env::Port;
 use crate::{
     check::{NodeIndex, TreeDigest},
-    env::{BlobId, BlobState, Command, Draft, ExitStatus, Journal, Key, OutputStream, Record, Version},
+    env::{BlobId, BlobState, Command, Draft, ExitStatus, Journal, Key, OutputStream, Port, Record, Version},
 };
 
 /// Something that happened at the seam, or that the harness did to the cluster.
@@ -114,14 +113,21 @@ pub enum Event {
         /// So many bytes.
         bytes: u64,
     },
-    /// A node connected, or failed to.
-    Connected {
+    /// A node begins to connect.
+    Connecting {
         /// To whom.
         to: NodeIndex,
         /// For what.
         port: Port,
-        /// What went wrong, if anything.
-        error: Option<String>,
+    },
+    /// A node could not connect.
+    ConnectFailed {
+        /// To whom.
+        to: NodeIndex,
+        /// For what.
+        port: Port,
+        /// What went wrong.
+        error: String,
     },
     /// A directory, file or link got another name.
     Renamed {
@@ -172,7 +178,7 @@ pub enum Event {
 
     // The harness.
     /// A fault was injected: an uncertain thing went another way than the harmless one.
-    Fault(String),
+    Fault(Fault),
     /// A task ended in a panic.
     TaskPanicked {
         /// The task's name.
@@ -189,6 +195,42 @@ pub enum Event {
     Final(Rc<NodeFinal>),
 }
 
+/// A legal hardship that the design claims to survive; `what` is the kind of choice behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fault {
+    /// It takes so much longer.
+    Delayed {
+        /// What.
+        what: &'static str,
+        /// Milliseconds.
+        ms: u64,
+    },
+    /// Only a part is handed on now.
+    Cut {
+        /// What.
+        what: &'static str,
+        /// Bytes handed on.
+        bytes: u64,
+        /// Bytes there were.
+        of: u64,
+    },
+    /// It fails.
+    Failed {
+        /// What.
+        what: &'static str,
+    },
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Delayed { what, ms } => write!(f, "{what} takes {ms} ms longer"),
+            Self::Cut { what, bytes, of } => write!(f, "{what} hands on {bytes} of {of} bytes"),
+            Self::Failed { what } => write!(f, "{what}"),
+        }
+    }
+}
+
 /// What a client asked for, and what must come of it; known to the harness from its own reading of the component.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct DeployFacts {
@@ -202,6 +244,8 @@ pub struct DeployFacts {
     pub payload_hash: String,
     /// The tree that each node must run.
     pub tree: TreeDigest,
+    /// The deploy goes to the whole cluster, rather than to the origin alone.
+    pub replicated: bool,
     /// Success does not ask for the peers.
     pub ignore_replication_errors: bool,
     /// How long a peer waits for its row and payload, milliseconds.
@@ -266,10 +310,8 @@ impl fmt::Display for Event {
             Self::BlobRead { id, offset, bytes } => {
                 write!(f, "reads {bytes} bytes of blob {} at {offset}", Short(id.0))
             }
-            Self::Connected { to, port, error: None } => write!(f, "connects to {to} for {port:?}"),
-            Self::Connected { to, port, error: Some(error) } => {
-                write!(f, "cannot connect to {to} for {port:?}: {error}")
-            }
+            Self::Connecting { to, port } => write!(f, "connects to {to} for {port:?}"),
+            Self::ConnectFailed { to, port, error } => write!(f, "cannot connect to {to} for {port:?}: {error}"),
             Self::Renamed { from, to, tree } => write!(f, "renames {from} to {to} (tree {tree})"),
             Self::Removed { path } => write!(f, "removes {path}"),
             Self::Written { path, bytes } => write!(f, "writes {bytes} bytes to {path}"),
@@ -279,7 +321,7 @@ impl fmt::Display for Event {
             }
             Self::ProcessExited { process, status } => write!(f, "process {process} ends: {status}"),
             Self::Journal(entry) => render_journal(f, entry),
-            Self::Fault(what) => write!(f, "fault: {what}"),
+            Self::Fault(fault) => write!(f, "fault: {fault}"),
             Self::TaskPanicked { task, message } => write!(f, "task `{task}` panics: {message}"),
             Self::Stuck { waiting } => write!(f, "stuck; waiting: {}", waiting.join(", ")),
             Self::Final(last) => {

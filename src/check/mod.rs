@@ -11,7 +11,7 @@ mod trace;
 
 pub use self::{
     digest::{TreeDigest, TreeEntry, TreeHasher},
-    event::{Event, NodeFinal, Port},
+    event::{DeployFacts, Event, Fault, NodeFinal},
     judge::{Invariant, Judgement, Violation, judge},
     trace::{Entry, NodeIndex, Trace},
 };

@@ -6,6 +6,7 @@
 pub mod archive;
 pub mod await_row;
 pub mod blob_stream;
+pub mod build;
 pub mod dispatch;
 pub mod event;
 pub mod event_log;

@@ -1,1 +1,226 @@
-//! To be written.
+//! The origin's side: from a request to a verdict (spec 6).
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{
+    budget::Budget,
+    build::{self, BuildError, Plan},
+    dispatch::dispatch,
+    event::{Event, PhaseStatus, ProgressEmitter},
+    node::{Upload, journal_progress},
+    outcome,
+    recorder::{IngestError, NewDeployment, Recorder},
+    request::{DeployRequest, PeerFailures, PeerOperation, Reach},
+    row::{DeployFailure, Status},
+    slots::ProjectLocks,
+    verdict::{Coverage, Verdict},
+};
+use crate::env::{Env, NodeName, StoreError};
+
+/// How long an origin waits for a peer's answer beyond the time that the peer may take for its row and its install.
+const ANSWER_MARGIN: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// Why a deploy failed, before it is told.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("the deployment could not be recorded: {0}")]
+    Create(StoreError),
+    #[error(transparent)]
+    Ingest(#[from] IngestError),
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    #[error("{message}")]
+    Peers { message: String, failed: Vec<Value> },
+    #[error("deployed, but the outcome could not be recorded: {0}")]
+    Outcome(StoreError),
+}
+
+impl Failure {
+    /// The phase that failed, as clients are told.
+    fn phase(&self) -> &'static str {
+        match self {
+            Self::Create(_) | Self::Ingest(_) => "prepare",
+            Self::Build(error) => error.phase(),
+            Self::Peers { .. } => "replicate",
+            Self::Outcome(_) => "success",
+        }
+    }
+
+    /// A word for programs.
+    fn code(&self) -> Option<String> {
+        match self {
+            Self::Create(_) | Self::Outcome(_) => Some("store_refused".to_owned()),
+            Self::Ingest(_) => Some("upload_failed".to_owned()),
+            Self::Build(error) => Some(error.code().to_owned()),
+            Self::Peers { .. } => None,
+        }
+    }
+}
+
+/// Deploys `upload` as `request` says. `sees` is called with each event of the client's stream, the last of which is
+/// `done` or `error`; returns what that last event said.
+pub(super) async fn deploy_component<E: Env>(
+    env: &E,
+    locks: &ProjectLocks,
+    request: DeployRequest,
+    upload: Upload,
+    sees: impl Fn(&Event) + 'static,
+) -> Result<Value, Value> {
+    let sees = std::rc::Rc::new(sees);
+    let progress = ProgressEmitter::default();
+    let _client = progress.subscribe({
+        let sees = std::rc::Rc::clone(&sees);
+        move |event| {
+            sees(event);
+            Ok(())
+        }
+    });
+    let id = env.fresh_id();
+    let _journal = journal_progress(env, &progress, id);
+    let answer = Deploy { env, locks, request: &request, progress: &progress, id }.run(upload).await;
+    match &answer {
+        Ok(response) => sees(&Event::done(response.clone())),
+        Err(failure) => sees(&Event::error(failure.clone())),
+    }
+    answer
+}
+
+/// One deploy on its origin.
+struct Deploy<'a, E> {
+    env: &'a E,
+    locks: &'a ProjectLocks,
+    request: &'a DeployRequest,
+    progress: &'a ProgressEmitter,
+    id: Uuid,
+}
+
+impl<E: Env> Deploy<'_, E> {
+    async fn run(&self, upload: Upload) -> Result<Value, Value> {
+        let recorder = match self.create().await {
+            Ok(recorder) => recorder,
+            Err(error) => return Err(self.told(&Failure::Create(error))),
+        };
+        let attempt = match self.attempt(&recorder, upload).await {
+            Ok(coverage) => self.succeed(&recorder, coverage).await,
+            Err(failure) => Err(failure),
+        };
+        match attempt {
+            Ok(response) => Ok(response),
+            Err(failure) => Err(self.fail(&recorder, &failure).await),
+        }
+    }
+
+    async fn create(&self) -> Result<Recorder<E>, StoreError> {
+        let new = NewDeployment {
+            deployment_id: self.id,
+            project: self.request.project.to_string(),
+            package_identifier: None,
+            restart_mode: None,
+            user: self.request.user.clone(),
+            rollback_of: None,
+        };
+        Recorder::create(self.env, self.progress, new).await
+    }
+
+    /// Everything up to the verdict.
+    async fn attempt(&self, recorder: &Recorder<E>, upload: Upload) -> Result<Coverage, Failure> {
+        self.emit_phase("prepare", PhaseStatus::Start);
+        recorder.ingest_payload(upload).await?;
+        self.build(recorder).await?;
+        self.emit_phase("prepare", PhaseStatus::Done);
+        let coverage = self.replicate(recorder).await;
+        self.judge(recorder, coverage)
+    }
+
+    /// Builds from the row's blob, not from the request: what the peers will get is what the origin runs.
+    async fn build(&self, recorder: &Recorder<E>) -> Result<(), BuildError> {
+        let deployment = recorder.snapshot();
+        let budget = Budget::starting_now(self.request.deployment_timeout);
+        let plan = Plan { deployment: &deployment, install: &self.request.install, budget };
+        build::build(self.env, self.locks, self.progress, &plan).await
+    }
+
+    /// Asks the peers: the membership as it is now, minus self.
+    async fn replicate(&self, recorder: &Recorder<E>) -> Coverage {
+        if self.request.reach == Reach::OriginOnly {
+            return Coverage::default();
+        }
+        let peers: Vec<NodeName> =
+            self.env.members().into_iter().filter(|member| member != self.env.node()).collect();
+        recorder.seal();
+        self.emit_phase("replicate", PhaseStatus::Start);
+        let mut coverage = Coverage::expecting(&peers);
+        let operation = self.operation();
+        let deadline = self.request.deployment_timeout + self.request.install.timeout + ANSWER_MARGIN;
+        dispatch(self.env, &peers, &operation, deadline, |outcome| {
+            coverage.settle(outcome::normalize(&outcome));
+            self.progress.emit(Event::peer(outcome));
+        })
+        .await;
+        recorder.record_peers(&coverage.outcomes());
+        self.emit_phase("replicate", PhaseStatus::Done);
+        coverage
+    }
+
+    fn operation(&self) -> Bytes {
+        let operation = PeerOperation::forwarding(self.request, self.id, self.env.node().clone());
+        serde_json::to_vec(&operation).expect("an operation is plain JSON").into()
+    }
+
+    fn judge(&self, _: &Recorder<E>, coverage: Coverage) -> Result<Coverage, Failure> {
+        match coverage.verdict() {
+            Verdict::Success => Ok(coverage),
+            Verdict::Failure { .. } if self.request.peer_failures == PeerFailures::Ignore => Ok(coverage),
+            Verdict::Failure { message, failed } => Err(Failure::Peers { message, failed }),
+        }
+    }
+
+    async fn succeed(&self, recorder: &Recorder<E>, coverage: Coverage) -> Result<Value, Failure> {
+        self.emit_phase("success", PhaseStatus::Done);
+        recorder.finish(Status::Success, None).await.map_err(Failure::Outcome)?;
+        Ok(json!({
+            "message": format!("Successfully deployed: {}", self.request.project),
+            "deployment_id": self.id,
+            "expected": coverage.expected(),
+            "dispatched": coverage.dispatched(),
+            "succeeded": coverage.succeeded(),
+            "replicated": coverage.outcomes(),
+        }))
+    }
+
+    /// Ends the row as failed. A store that refuses even that never hides the deploy's own cause.
+    async fn fail(&self, recorder: &Recorder<E>, failure: &Failure) -> Value {
+        let error = DeployFailure {
+            message: failure.to_string(),
+            code: failure.code(),
+            phase: Some(failure.phase().to_owned()),
+        };
+        let _ = recorder.finish(Status::Failed, Some(error)).await;
+        self.told(failure)
+    }
+
+    fn told(&self, failure: &Failure) -> Value {
+        let mut told = json!({
+            "message": failure.to_string(),
+            "code": failure.code(),
+            "phase": failure.phase(),
+            "deployment_id": self.id,
+        });
+        match failure {
+            Failure::Peers { failed, .. } => told["failed_peers"] = json!(failed),
+            Failure::Build(error) => {
+                if let Some(output) = error.install_output() {
+                    told["install_output"] = json!(output);
+                }
+            }
+            _ => {}
+        }
+        told
+    }
+
+    fn emit_phase(&self, phase: &'static str, status: PhaseStatus) {
+        self.progress.emit(Event::phase(phase, status));
+    }
+}

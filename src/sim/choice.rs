@@ -92,6 +92,10 @@ kinds! {
     OutputCut = "output-cut", Cut;
     /// A process is slow to write or to end.
     OutputDelay = "output-delay", Delay;
+    /// A client is slow to upload.
+    UploadDelay = "upload-delay", Delay;
+    /// A client's upload comes in smaller pieces.
+    UploadCut = "upload-cut", Cut;
     /// What the scenario leaves open: sizes, options, who does what.
     Workload = "workload", Workload;
 }

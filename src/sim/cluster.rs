@@ -1,5 +1,258 @@
-//! The vocabulary of scenarios.
+//! The vocabulary of scenarios: `cluster.deploy(origin, deploy)`, `cluster.settle()`.
 
-/// A cluster, as a scenario sees it.
+use std::{
+    cell::{Cell, RefCell},
+    future::Future,
+    io,
+    rc::Rc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::{StreamExt, future::LocalBoxFuture, stream};
+use serde_json::{Map, Value, json};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, sleep},
+};
+
+use super::{
+    choice::Kind,
+    env::SimEnv,
+    process::{Script, Scripts},
+    run::Params,
+    world::World,
+};
+use crate::{
+    check::{DeployFacts, Event, NodeIndex},
+    deploy::{
+        event::Event as Progress,
+        node::{Node, Upload},
+    },
+    env::{BlobState, Command},
+};
+
+/// How long a cluster may take to settle: longer than any delay, its retries included.
+const SETTLE_MAX: Duration = Duration::from_secs(300);
+
+/// The steps of looking whether a cluster has settled.
+const SETTLE_STEP_FIRST: Duration = Duration::from_millis(20);
+const SETTLE_STEP_MAX: Duration = Duration::from_secs(5);
+
+type Job = Box<dyn FnOnce(Rc<Node<SimEnv>>) -> LocalBoxFuture<'static, ()>>;
+
+/// A cluster, as a scenario sees it. Clones are handles to the same one.
 #[derive(Clone)]
-pub struct Cluster;
+pub struct Cluster(Rc<Inner>);
+
+struct Inner {
+    world: Rc<World>,
+    params: Params,
+    envs: Vec<SimEnv>,
+    doors: Vec<mpsc::UnboundedSender<Job>>,
+    scripts: Rc<RefCell<Rc<Scripts>>>,
+    deploys: Cell<u32>,
+}
+
+/// A deploy that a client asks for; see [`Cluster::component`].
+#[derive(Clone, Debug)]
+pub struct Deploy {
+    /// The request's fields, as HarperDB's clients send them.
+    pub request: Map<String, Value>,
+    /// The client goes away after so many bytes of its upload.
+    pub leaves_after: Option<u64>,
+}
+
+impl Deploy {
+    /// Sets a field of the request.
+    pub fn with(mut self, field: &str, value: impl Into<Value>) -> Self {
+        self.request.insert(field.to_owned(), value.into());
+        self
+    }
+}
+
+/// What a client got: the response, or the failure.
+pub type Answer = Result<Value, Value>;
+
+impl Cluster {
+    /// The cluster of `envs`, and for each the future that runs it.
+    pub(super) fn new(
+        world: Rc<World>,
+        params: Params,
+        envs: Vec<SimEnv>,
+        scripts: Rc<RefCell<Rc<Scripts>>>,
+    ) -> (Self, Vec<impl Future<Output = ()> + use<>>) {
+        let (doors, hosts) = envs.iter().map(|env| host(env.clone())).unzip();
+        (Self(Rc::new(Inner { world, params, envs, doors, scripts, deploys: Cell::new(0) })), hosts)
+    }
+
+    /// How many nodes there are.
+    pub fn nodes(&self) -> u8 {
+        self.0.params.nodes
+    }
+
+    /// All nodes but `node`.
+    pub fn others(&self, node: NodeIndex) -> Vec<NodeIndex> {
+        (0..self.nodes()).map(NodeIndex).filter(|other| *other != node).collect()
+    }
+
+    /// The seam of a node: for scenarios of a part of the logic.
+    pub fn env(&self, node: NodeIndex) -> SimEnv {
+        self.0.envs[usize::from(node.0)].clone()
+    }
+
+    /// Something that the story leaves open: a number below `bound`, 0 in the calm run.
+    pub fn choose(&self, bound: u32) -> u32 {
+        self.0.world.draw(None, Kind::Workload, bound)
+    }
+
+    /// One of `options`: the first in the calm run.
+    pub fn choose_from<T: Clone>(&self, options: &[T]) -> T {
+        options[self.choose(options.len() as u32) as usize].clone()
+    }
+
+    /// What the processes of all nodes do from now on.
+    pub fn script(&self, scripts: impl Fn(NodeIndex, &Command) -> io::Result<Script> + 'static) {
+        *self.0.scripts.borrow_mut() = Rc::new(scripts);
+    }
+
+    /// A deploy of this run's component, whole and without options.
+    pub fn component(&self) -> Deploy {
+        let request = json!({ "operation": "deploy_component", "project": self.0.params.component.name });
+        let Value::Object(request) = request else { unreachable!("written as an object above") };
+        Deploy { request, leaves_after: None }
+    }
+
+    /// Deploys at `origin` and waits for the answer.
+    pub async fn deploy(&self, origin: NodeIndex, deploy: Deploy) -> Answer {
+        let number = self.0.deploys.replace(self.0.deploys.get() + 1);
+        let facts = self.facts(number, &deploy);
+        self.0.world.record(Some(origin), Event::DeployRequested(Rc::new(facts)));
+        let upload = self.upload(number, origin, deploy.leaves_after);
+        let answer = self.ask(origin, number, Value::Object(deploy.request), upload).await;
+        self.0.world.record(Some(origin), Event::DeployAnswered { deploy: number, answer: answer.clone() });
+        answer
+    }
+
+    /// Runs `job` on a node, as a client's request there, and waits for its output.
+    pub async fn on<T: 'static>(
+        &self,
+        node: NodeIndex,
+        job: impl FnOnce(Rc<Node<SimEnv>>) -> LocalBoxFuture<'static, T> + 'static,
+    ) -> T {
+        let (tx, rx) = oneshot::channel();
+        let job: Job = Box::new(move |node| {
+            Box::pin(async move {
+                // The scenario does not wait any more: it has ended.
+                let _ = tx.send(job(node).await);
+            })
+        });
+        let door = &self.0.doors[usize::from(node.0)];
+        door.send(job).ok().expect("a node takes requests as long as the run lasts");
+        rx.await.expect("a request's task panicked")
+    }
+
+    /// Waits until nothing is under way any more; returns after [`SETTLE_MAX`] whatever is.
+    pub async fn settle(&self) {
+        let deadline = Instant::now() + SETTLE_MAX;
+        let mut step = SETTLE_STEP_FIRST;
+        while Instant::now() < deadline {
+            sleep(step).await;
+            if self.is_settled() {
+                return;
+            }
+            step = (step * 2).min(SETTLE_STEP_MAX);
+        }
+    }
+
+    /// Records what every node holds.
+    pub(crate) fn record_final(&self) {
+        for env in &self.0.envs {
+            self.0.world.record(Some(env.index()), Event::Final(Rc::new(env.holdings())));
+        }
+    }
+
+    fn is_settled(&self) -> bool {
+        let holdings: Vec<_> = self.0.envs.iter().map(SimEnv::holdings).collect();
+        let at_rest = holdings.iter().all(|node| {
+            node.leftovers.is_empty()
+                && node.processes.is_empty()
+                && !node.blobs.values().any(|state| matches!(state, BlobState::Writing { .. }))
+        });
+        at_rest && holdings.windows(2).all(|pair| pair[0].rows == pair[1].rows)
+    }
+
+    fn facts(&self, number: u32, deploy: &Deploy) -> DeployFacts {
+        let component = &self.0.params.component;
+        DeployFacts {
+            deploy: number,
+            project: component.name.clone(),
+            payload_bytes: component.payload.len() as u64,
+            payload_hash: component.hash.clone(),
+            tree: component.digest(),
+            replicated: deploy.request.get("replicated") != Some(&Value::Bool(false)),
+            ignore_replication_errors: deploy.request.get("ignore_replication_errors") == Some(&Value::Bool(true)),
+            deployment_timeout_ms: deploy.request.get("deployment_timeout").and_then(Value::as_u64),
+            install_timeout_ms: deploy.request.get("install_timeout").and_then(Value::as_u64),
+        }
+    }
+
+    /// The client's side of an upload: in pieces and with pauses as the choices say.
+    fn upload(&self, deploy: u32, origin: NodeIndex, leaves_after: Option<u64>) -> Upload {
+        let payload = self.0.params.component.payload.clone();
+        let until = leaves_after.map_or(payload.len(), |bytes| payload.len().min(bytes as usize));
+        let sent = Sending { world: Rc::clone(&self.0.world), deploy, origin, rest: payload.slice(..until) };
+        let whole = stream::unfold(sent, Sending::next).map(Ok);
+        let Some(_) = leaves_after else { return Box::pin(whole) };
+        let world = Rc::clone(&self.0.world);
+        let gone = stream::once(async move {
+            let cause = "the client went away".to_owned();
+            world.record(Some(origin), Event::UploadAborted { deploy, cause: cause.clone() });
+            Err(cause.into())
+        });
+        Box::pin(whole.chain(gone))
+    }
+
+    async fn ask(&self, origin: NodeIndex, deploy: u32, request: Value, upload: Upload) -> Answer {
+        let world = Rc::clone(&self.0.world);
+        let sees = move |progress: &Progress| {
+            let (event, data) = (progress.name(), progress.data());
+            world.record(Some(origin), Event::ClientSaw { deploy, event, data });
+        };
+        self.on(origin, move |node| Box::pin(async move { node.deploy_component(request, Some(upload), sees).await })).await
+    }
+}
+
+/// An upload on its way.
+struct Sending {
+    world: Rc<World>,
+    deploy: u32,
+    origin: NodeIndex,
+    rest: Bytes,
+}
+
+impl Sending {
+    async fn next(mut self) -> Option<(Bytes, Self)> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        self.world.delay(self.origin, Kind::UploadDelay).await;
+        let part = self.world.draw_cut(self.origin, Kind::UploadCut, self.rest.len());
+        let piece = self.rest.split_to(part);
+        self.world.record(Some(self.origin), Event::Uploaded { deploy: self.deploy, bytes: piece.len() as u64 });
+        Some((piece, self))
+    }
+}
+
+/// A node's main task, and the door through which requests reach it.
+fn host(env: SimEnv) -> (mpsc::UnboundedSender<Job>, impl Future<Output = ()> + use<>) {
+    use crate::env::Env;
+    let (tx, mut rx) = mpsc::unbounded_channel::<Job>();
+    let run = async move {
+        let node = Node::start(env.clone()).await.expect("a node of a simulated world can bind its ports");
+        while let Some(job) = rx.recv().await {
+            env.start("request".to_owned(), job(Rc::clone(&node))).detach();
+        }
+    };
+    (tx, run)
+}

@@ -1,7 +1,18 @@
 //! The simulated world: deterministic, event-driven, on one thread.
 
+pub mod blobs;
 pub mod choice;
 pub mod cluster;
 pub mod component;
+pub mod disk;
+pub mod env;
+pub mod executor;
+pub mod network;
+pub mod panics;
+pub mod process;
 pub mod run;
 pub mod scenario;
+pub mod scripts;
+pub mod table;
+pub mod wire;
+pub mod world;

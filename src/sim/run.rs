@@ -1,15 +1,32 @@
 //! One run: a scenario, its parameters and a source of choices in; a report out.
 
-use std::{sync::Arc, time::Duration};
-
-use crate::{
-    check::{self, Judgement, Trace, Violation},
-    sim::{
-        choice::{Choices, Source},
-        component::Component,
-        scenario::Scenario,
-    },
+use std::{
+    cell::{Cell, RefCell},
+    future::Future,
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
 };
+
+use tokio::{runtime::Builder, task::unconstrained, time::Instant};
+
+use super::{
+    choice::{Choices, DecisionLog, Source},
+    cluster::Cluster,
+    component::Component,
+    env::SimEnv,
+    executor::{Executor, Tasks},
+    network::Fabric,
+    panics,
+    process::Scripts,
+    scenario::Scenario,
+    wire::{Wire, WireFabric},
+    world::{Spawner, World},
+};
+use crate::check::{Event, Judgement, NodeIndex, Trace, Violation, judge};
+
+/// Virtual time after which a run that has not ended is stuck: well beyond the longest time limit of the logic.
+const HORIZON: Duration = Duration::from_secs(4 * 60 * 60);
 
 /// What a run is made from, beside its choices.
 #[derive(Clone)]
@@ -40,19 +57,84 @@ pub struct Report {
     pub draws: u64,
     /// The virtual time that passed.
     pub virtual_time: Duration,
-    /// One for each of [`check::invariants::ALL`], in that order.
+    /// One for each of [`crate::check::invariants::ALL`], in that order.
     pub judgements: Vec<Judgement>,
 }
 
 impl Report {
-    /// The first violation, if any.
+    /// The violation that came first in virtual time, if any.
     pub fn violation(&self) -> Option<&Violation> {
-        self.judgements.iter().find_map(|judgement| judgement.violation.as_ref())
+        self.judgements.iter().filter_map(|judgement| judgement.violation.as_ref()).min_by_key(|first| first.at_ms)
+    }
+
+    pub(crate) fn of(world: &World, virtual_time: Duration) -> Self {
+        let (trace, choices, draws) = world.take_parts();
+        let judgements = judge(&trace);
+        Self { trace, choices, draws, virtual_time, judgements }
     }
 }
 
 /// Runs `scenario` once and judges it. The same arguments give the same report, whatever ran before.
 pub fn run(world: WorldKind, scenario: &Scenario, params: &Params, source: Box<dyn Source>) -> Report {
-    let _ = (world, scenario, params, source);
-    todo!()
+    panics::quiet(|| match world {
+        WorldKind::Sim => run_sim(scenario, params, source),
+        #[cfg(feature = "turmoil")]
+        WorldKind::Turmoil => crate::turmoil::run(scenario, params, source),
+    })
+}
+
+fn run_sim(scenario: &Scenario, params: &Params, source: Box<dyn Source>) -> Report {
+    let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
+    let runtime = runtime.expect("a runtime without I/O needs nothing from the machine");
+    // Unconstrained: tokio's cooperative budget would add yields of its own.
+    runtime.block_on(unconstrained(tell(scenario, params, source)))
+}
+
+async fn tell(scenario: &Scenario, params: &Params, source: Box<dyn Source>) -> Report {
+    let start = Instant::now();
+    let world = World::new(params.nodes, DecisionLog::new(source), move || start.elapsed());
+    let wire = Wire::new(world.cluster());
+    let tasks = Tasks::default();
+    let spawner: Rc<dyn Spawner> = Rc::new(tasks.clone());
+    let (cluster, hosts) = assemble(&world, params, &spawner, Rc::new(WireFabric));
+    for (index, host) in hosts.into_iter().enumerate() {
+        spawner.start(Some(NodeIndex(index as u8)), "node".to_owned(), Box::pin(host)).detach();
+    }
+    let told = Rc::new(Cell::new(false));
+    let story = story(scenario, cluster.clone(), Rc::clone(&told));
+    spawner.start(None, "scenario".to_owned(), Box::pin(story)).detach();
+    let mut executor = Executor::new(Rc::clone(&world), wire, tasks, HORIZON, Rc::new(move || told.get()));
+    (&mut executor).await;
+    cluster.record_final();
+    let report = Report::of(&world, start.elapsed());
+    executor.clear();
+    report
+}
+
+/// The nodes of a run: the cluster as scenarios see it, and for each node the future that runs it.
+pub(crate) fn assemble(
+    world: &Rc<World>,
+    params: &Params,
+    tasks: &Rc<dyn Spawner>,
+    fabric: Rc<dyn Fabric>,
+) -> (Cluster, Vec<impl Future<Output = ()> + use<>>) {
+    let scripts: Rc<RefCell<Rc<Scripts>>> = Rc::new(RefCell::new(Rc::new(super::scripts::quiet_success)));
+    let envs: Vec<SimEnv> = (0..params.nodes)
+        .map(|index| {
+            SimEnv::new(world, NodeIndex(index), Rc::clone(tasks), Rc::clone(&fabric), Rc::clone(&scripts))
+        })
+        .collect();
+    Cluster::new(Rc::clone(world), params.clone(), envs, scripts)
+}
+
+/// The scenario, which sets `told` when it ends, however it ends.
+pub(crate) async fn story(scenario: &Scenario, cluster: Cluster, told: Rc<Cell<bool>>) {
+    struct Told(Rc<Cell<bool>>);
+    impl Drop for Told {
+        fn drop(&mut self) {
+            self.0.set(true);
+        }
+    }
+    let _told = Told(told);
+    (scenario.tell)(cluster).await;
 }

@@ -1,19 +1,50 @@
 //! Every invariant, each a small file; all are on in every run.
+//!
+//! An invariant sees [`Facts`] and says how often it had something to look at, and the first break. It trusts nothing
+//! that the deploy logic says of itself where the seam shows the truth: what a node runs is what was renamed into its
+//! live path, what a process printed is what the process wrote.
 
-use super::{Invariant, Trace};
+mod budget;
+mod bytes;
+mod cause;
+mod conv;
+mod cover;
+mod facts;
+mod hash;
+mod lines;
+mod mono;
+mod noorphan;
+mod nounhandled;
+mod oneterm;
+mod peers;
+mod quiet;
+mod tail;
+mod term;
+mod truth;
+mod verdict;
+mod wake;
 
-/// What the invariants need of a trace, worked out once.
-pub struct Facts<'a> {
-    /// The trace itself.
-    pub trace: &'a Trace,
-}
+pub use facts::{Facts, Row};
 
-impl<'a> Facts<'a> {
-    /// Works it out.
-    pub fn gather(trace: &'a Trace) -> Self {
-        Self { trace }
-    }
-}
+use super::Invariant;
 
 /// All invariants, in the order of museum.md.
-pub const ALL: &[Invariant] = &[];
+pub const ALL: &[Invariant] = &[
+    truth::TRUTH,
+    peers::PEERS,
+    cover::COVER,
+    term::TERM,
+    oneterm::ONETERM,
+    mono::MONO,
+    conv::CONV,
+    bytes::BYTES,
+    hash::HASH,
+    noorphan::NOORPHAN,
+    wake::WAKE,
+    budget::BUDGET,
+    cause::CAUSE,
+    nounhandled::NOUNHANDLED,
+    lines::LINES,
+    tail::TAIL,
+    quiet::QUIET,
+];

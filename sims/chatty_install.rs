@@ -1,0 +1,47 @@
+//! A deploy whose installer prints everything that a line splitter can get wrong.
+//!
+//! Simulates output with characters of two to four bytes, carriage returns, empty lines, invalid bytes, a line that is
+//! never finished, one of more than 64 KiB, and more lines than the event log keeps; the pipe cuts it anywhere. Fails
+//! when a line told is not a line printed, or when the log loses count of what it dropped.
+
+use crate::{
+    check::NodeIndex,
+    env::ExitStatus,
+    sim::{cluster::Cluster, scenario::Scenario, scripts},
+};
+
+pub(super) const SCENARIO: Scenario = Scenario {
+    name: "chatty-install",
+    summary: "a deploy whose installer prints multi-byte, broken, endless and very many lines",
+    tell: |cluster| Box::pin(tell(cluster)),
+};
+
+const PIECES: [&[u8]; 10] = [
+    "✔ hello 日本語 installiert\n".as_bytes(),
+    "> postinstall 😀👨‍👩‍👧 ".as_bytes(),
+    b"windows line\r\nbare\rreturn\r\r\n",
+    b"\n\n",
+    b"broken \xff\xc3\x28 and cut \xe2\x82 bytes\n",
+    "\u{feff}é̂ ends here\r\n".as_bytes(),
+    b"\xf0\x9f",
+    b"\x98\x80\n",
+    b"no end",
+    b"\r",
+];
+
+async fn tell(cluster: Cluster) {
+    let first = cluster.choose(PIECES.len() as u32) as usize;
+    let count = 3 + cluster.choose(PIECES.len() as u32) as usize;
+    let many = cluster.choose_from(&[0, 0, 230, 450]);
+    let long = cluster.choose(8) == 7;
+    cluster.script(move |_, _| {
+        let flood: Vec<String> = (0..many).map(|line| format!("added {line}\n")).collect();
+        let wall = "wände ".repeat(if long { 12_000 } else { 0 });
+        let mut pieces: Vec<&[u8]> = (0..count).map(|index| PIECES[(first + index) % PIECES.len()]).collect();
+        pieces.extend(flood.iter().map(String::as_bytes));
+        pieces.push(wall.as_bytes());
+        Ok(scripts::printing(&pieces, ExitStatus::Code(0)))
+    });
+    let _ = cluster.deploy(NodeIndex(0), cluster.component()).await;
+    cluster.settle().await;
+}

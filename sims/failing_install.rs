@@ -1,0 +1,37 @@
+//! A deploy whose installer fails on some nodes.
+//!
+//! Simulates a dependency that does not build everywhere. Fails when a failed peer counts as a success, when a peer's
+//! exit code and message do not reach the row and the client, or when a node is left without a whole build.
+
+use crate::{
+    check::NodeIndex,
+    env::ExitStatus,
+    sim::{cluster::Cluster, scenario::Scenario, scripts},
+};
+
+pub(super) const SCENARIO: Scenario = Scenario {
+    name: "failing-install",
+    summary: "a deploy whose installer fails on one node, on several, or at the origin",
+    tell: |cluster| Box::pin(tell(cluster)),
+};
+
+async fn tell(cluster: Cluster) {
+    let failing = match cluster.choose(4) {
+        0 => vec![NodeIndex(cluster.nodes() - 1)],
+        1 => cluster.others(NodeIndex(0)),
+        2 => vec![NodeIndex(0)],
+        _ => vec![],
+    };
+    let code = cluster.choose_from(&[1, 127, 7]);
+    cluster.script(move |node, command| {
+        if !failing.contains(&node) {
+            return scripts::quiet_success(node, command);
+        }
+        let told = format!("npm error code E{code}\nnpm error no space left on {node}\n");
+        Ok(scripts::printing(&[told.as_bytes()], ExitStatus::Code(code)))
+    });
+    let ignore = cluster.choose(3) == 2;
+    let deploy = cluster.component().with("ignore_replication_errors", ignore);
+    let _ = cluster.deploy(NodeIndex(0), deploy).await;
+    cluster.settle().await;
+}

@@ -1,0 +1,127 @@
+//! BUDGET: waits keep their deadlines, and see what is there.
+
+use super::{
+    facts::{At, Facts, Operation},
+    verdict::{Finding, Inquiry},
+};
+use crate::check::{Invariant, Judgement};
+
+/// See [`Invariant::sentence`].
+pub const BUDGET: Invariant = Invariant {
+    name: "BUDGET",
+    sentence: "a peer's wait for its row keeps its deadline within one back-off step, sees a row that is there within \
+               5 ms, and one that comes within the back-off step that is due then",
+    check,
+};
+
+/// The steps of spec 7.
+const FIRST_STEP_MS: u64 = 5;
+const STEP_MAX_MS: u64 = 100;
+
+/// The default of spec 7.
+const TIMEOUT_MS: u64 = 30_000;
+
+/// Faults that make a read of the table take longer.
+const READ_FAULTS: [&str; 1] = ["get"];
+
+fn check(facts: &Facts<'_>) -> Judgement {
+    let mut inquiry = Inquiry::new(facts, BUDGET.name);
+    for operation in &facts.operations {
+        let Some(wait) = Wait::of(facts, operation) else { continue };
+        inquiry.look(|| wait.finding(wait.looks_late(), "a row that is there is seen late"));
+        inquiry.look(|| wait.finding(wait.gives_up_early(), "a wait ends before its deadline"));
+        inquiry.look(|| wait.finding(wait.gives_up_late(), "a wait goes on after its deadline"));
+    }
+    inquiry.done()
+}
+
+/// One peer's wait for its row.
+struct Wait<'a> {
+    operation: &'a Operation,
+    /// When the operation came, virtual ms.
+    began_ms: u64,
+    timeout_ms: u64,
+    /// When the row with its payload came to stand in the peer's table; at or before `began_ms` if it was there.
+    came_ms: Option<u64>,
+    /// When a read first found it.
+    found_ms: Option<u64>,
+    /// When the operation was answered.
+    ended: Option<(At, u64)>,
+    /// The row was found in a state that ends the wait otherwise.
+    ended_by_row: bool,
+    /// How much longer faults made reads take, in all.
+    reads_delayed_ms: u64,
+    reads_failed: bool,
+}
+
+impl<'a> Wait<'a> {
+    fn of(facts: &Facts<'_>, operation: &'a Operation) -> Option<Self> {
+        let deploy = facts.deploys.iter().find(|deploy| deploy.id == Some(operation.id))?;
+        let end = operation.answered.as_ref().map_or(facts.end(), |(at, _)| *at);
+        let key = deploy.key()?;
+        let mut shown = facts.shown.iter().filter(|shown| shown.node == operation.node && shown.record.key == key);
+        let came = shown.find(|shown| shown.at < end && shown.record.blob.is_some());
+        let reads = facts.reads_of(operation, end);
+        let found = reads.iter().find(|(_, read)| matches!(read, Ok(Some(record)) if record.blob.is_some()));
+        let ended_by_row = reads.iter().any(|(_, read)| match read {
+            Ok(Some(record)) => facts.read_row(record).is_terminal(),
+            _ => false,
+        });
+        Some(Self {
+            operation,
+            began_ms: facts.at_ms(operation.received),
+            timeout_ms: deploy.asked.deployment_timeout_ms.unwrap_or(TIMEOUT_MS),
+            came_ms: came.map(|shown| facts.at_ms(shown.at)),
+            found_ms: found.map(|(at, _)| facts.at_ms(*at)),
+            ended: operation.answered.as_ref().map(|(at, _)| (*at, facts.at_ms(*at))),
+            ended_by_row,
+            reads_delayed_ms: facts.delayed_ms(operation.node, &READ_FAULTS, operation.received, end),
+            reads_failed: reads.iter().any(|(_, read)| read.is_err()),
+        })
+    }
+
+    fn deadline_ms(&self) -> u64 {
+        self.began_ms + self.timeout_ms
+    }
+
+    /// A row that came while the back-off stood at some step is seen when that step is over. Steps double from 5 ms, so
+    /// after a wait of w ms the next look is at most w + 5 ms away.
+    fn looks_late(&self) -> Option<String> {
+        let came = self.came_ms.filter(|came| *came <= self.deadline_ms())?;
+        if self.reads_failed || self.ended_by_row {
+            return None;
+        }
+        let waited = came.saturating_sub(self.began_ms);
+        let step = (waited + FIRST_STEP_MS).min(STEP_MAX_MS);
+        let due = came.max(self.began_ms) + step + self.reads_delayed_ms;
+        let in_time = self.found_ms.is_some_and(|found| found <= due);
+        let not_over = self.ended.is_none() && self.found_ms.is_none();
+        (!in_time && !not_over).then(|| match self.found_ms {
+            Some(found) => format!("the row was there at {came} ms and was seen only at {found} ms, due by {due} ms"),
+            None => format!("the row was there at {came} ms, before the deadline, and was never seen"),
+        })
+    }
+
+    fn gives_up_early(&self) -> Option<String> {
+        let (_, ended) = self.ended.filter(|_| self.found_ms.is_none() && !self.ended_by_row)?;
+        (ended < self.deadline_ms())
+            .then(|| format!("it ended at {ended} ms without its row, though its deadline was {} ms", self.deadline_ms()))
+    }
+
+    fn gives_up_late(&self) -> Option<String> {
+        let (_, ended) = self.ended.filter(|_| self.found_ms.is_none() && !self.ended_by_row)?;
+        let due = self.deadline_ms() + STEP_MAX_MS + self.reads_delayed_ms;
+        (ended > due).then(|| format!("it ended only at {ended} ms; its deadline was {} ms", self.deadline_ms()))
+    }
+
+    fn finding<'f>(&self, why: Option<String>, kind: &'f str) -> Option<Finding<'f>> {
+        let node = self.operation.node;
+        why.map(|why| Finding {
+            kind,
+            at: self.ended.map_or(self.operation.received, |(at, _)| at),
+            node: Some(node),
+            why: format!("{node} waited for its row from {} ms on; {why}", self.began_ms),
+            witnesses: vec![self.operation.received],
+        })
+    }
+}

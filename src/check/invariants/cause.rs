@@ -1,0 +1,134 @@
+//! CAUSE: a failure names what really went wrong.
+
+use serde_json::Value;
+
+use super::{
+    facts::{At, Deploy, Facts, Operation},
+    verdict::{Finding, Inquiry},
+};
+use crate::{
+    check::{Event, Invariant, Judgement, NodeIndex},
+    env::ExitStatus,
+};
+
+/// See [`Invariant::sentence`].
+pub const CAUSE: Invariant = Invariant {
+    name: "CAUSE",
+    sentence: "the error that surfaces is the first real cause, tells the causes apart, and is the one in the row",
+    check,
+};
+
+fn check(facts: &Facts<'_>) -> Judgement {
+    let mut inquiry = Inquiry::new(facts, CAUSE.name);
+    for deploy in &facts.deploys {
+        if let Some((at, failure)) = deploy.failure() {
+            inquiry.look(|| row_says_otherwise(facts, deploy, at, failure));
+            inquiry.look(|| deploy_hides_its_cause(facts, deploy, at, failure));
+        }
+    }
+    for operation in &facts.operations {
+        if operation.answered.as_ref().is_some_and(|(_, answer)| answer["status"] == "failed") {
+            inquiry.look(|| peer_hides_its_cause(facts, operation));
+        }
+    }
+    inquiry.done()
+}
+
+fn message(error: &Value) -> &str {
+    error["message"].as_str().unwrap_or_default()
+}
+
+fn row_says_otherwise<'a>(facts: &Facts<'_>, deploy: &Deploy, at: At, failure: &Value) -> Option<Finding<'a>> {
+    let shown = facts.row_at(deploy.origin, &deploy.key()?, at).filter(|shown| shown.row.is_terminal())?;
+    let error = shown.row.error.clone().unwrap_or_default();
+    let same = message(&error) == message(failure) && !message(failure).is_empty() && error["phase"].is_string();
+    (!same).then(|| Finding {
+        kind: "the row's error is not the client's",
+        at: shown.at,
+        node: Some(deploy.origin),
+        why: format!("the client was told {failure}, the row says {error}"),
+        witnesses: vec![at],
+    })
+}
+
+/// What a failure must name: all of these.
+fn causes_of_deploy(facts: &Facts<'_>, deploy: &Deploy, at: At) -> Vec<String> {
+    if let Some(cause) = &deploy.aborted {
+        return vec![cause.clone()];
+    }
+    if let Some(exit) = deploy.id.and_then(|id| bad_exit(facts, id, deploy.origin, at)) {
+        return vec![exit];
+    }
+    let asked = facts.peers_asked(deploy, at);
+    if asked.is_empty() {
+        return refused_puts(facts, deploy, at).last().cloned().into_iter().collect();
+    }
+    let row = deploy.key().and_then(|key| facts.row_at(deploy.origin, &key, at));
+    let failed = asked.iter().flat_map(|peer| {
+        let outcome = row.and_then(|shown| shown.row.outcome(*peer).first().copied());
+        let outcome = outcome.filter(|outcome| outcome["status"] != "success");
+        outcome.map(|outcome| [peer.to_string(), message(&outcome["error"]).to_owned()]).into_iter().flatten()
+    });
+    failed.collect()
+}
+
+fn bad_exit(facts: &Facts<'_>, id: uuid::Uuid, node: NodeIndex, at: At) -> Option<String> {
+    match facts.process_exit(id, node, at)? {
+        ExitStatus::Code(0) => None,
+        ExitStatus::Code(code) => Some(ExitStatus::Code(code).to_string()),
+        // We killed it: at its time limit.
+        ExitStatus::Signal(_) => Some("time limit".to_owned()),
+    }
+}
+
+/// The causes of the puts that were refused on a deploy's origin and not made up for by a later one.
+fn refused_puts(facts: &Facts<'_>, deploy: &Deploy, at: At) -> Vec<String> {
+    let refused = facts.between(deploy.requested, at).filter(|(_, entry)| entry.node == Some(deploy.origin));
+    refused
+        .filter_map(|(_, entry)| match &entry.event {
+            Event::PutRefused { cause, .. } => Some(cause.clone()),
+            _ => None,
+        })
+        .collect()
+}
+
+fn deploy_hides_its_cause<'a>(facts: &Facts<'_>, deploy: &Deploy, at: At, failure: &Value) -> Option<Finding<'a>> {
+    let causes = causes_of_deploy(facts, deploy, at);
+    let missing = causes.iter().find(|cause| !message(failure).contains(cause.as_str()))?;
+    Some(Finding {
+        kind: "a failure does not name its cause",
+        at,
+        node: Some(deploy.origin),
+        why: format!("the deploy failed because of `{missing}`, but says `{}`", message(failure)),
+        witnesses: vec![deploy.requested],
+    })
+}
+
+/// A peer that waited in vain says what it waited for; one whose installer failed says how.
+fn peer_hides_its_cause<'a>(facts: &Facts<'_>, operation: &Operation) -> Option<Finding<'a>> {
+    let (at, answer) = operation.answered.as_ref()?;
+    let cause = cause_of_peer(facts, operation, *at)?;
+    let told = message(&answer["error"]);
+    (!told.contains(&cause)).then(|| Finding {
+        kind: "a peer's failure does not name its cause",
+        at: *at,
+        node: Some(operation.node),
+        why: format!("{} failed because of `{cause}`, but answers `{told}`", operation.node),
+        witnesses: vec![operation.received],
+    })
+}
+
+fn cause_of_peer(facts: &Facts<'_>, operation: &Operation, at: At) -> Option<String> {
+    if let Some(exit) = bad_exit(facts, operation.id, operation.node, at) {
+        return Some(exit);
+    }
+    let reads = facts.reads_of(operation, at);
+    match reads.last()?.1 {
+        Ok(None) => Some("never replicated".to_owned()),
+        Ok(Some(record)) if record.blob.is_none() && !facts.read_row(record).is_terminal() => {
+            Some("its payload did not".to_owned())
+        }
+        Err(cause) => Some(cause.clone()),
+        Ok(Some(_)) => None,
+    }
+}

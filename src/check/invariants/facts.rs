@@ -1,0 +1,400 @@
+//! What the invariants need of a trace, worked out once.
+
+use std::{collections::BTreeMap, rc::Rc};
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::{
+    check::{DeployFacts, Entry, Event, Fault, NodeFinal, NodeIndex, Trace},
+    env::{BlobId, ExitStatus, Journal, Key, NodeName, Port, Record},
+};
+
+/// A place in the trace.
+pub type At = usize;
+
+/// What an invariant looks at.
+pub struct Facts<'a> {
+    /// The trace itself.
+    pub trace: &'a Trace,
+    /// The client's deploys, in the order of their requests.
+    pub deploys: Vec<Deploy>,
+    /// Every version of a row that a node came to show, in order.
+    pub shown: Vec<Shown>,
+    /// Every local put, in the order of their snapshots.
+    pub puts: Vec<Put>,
+    /// Every forwarded operation that reached a peer, in order.
+    pub operations: Vec<Operation>,
+    /// What nodes hold at the end.
+    pub last: BTreeMap<NodeIndex, Rc<NodeFinal>>,
+}
+
+/// A client's deploy.
+pub struct Deploy {
+    /// What was asked for.
+    pub asked: Rc<DeployFacts>,
+    /// At which node.
+    pub origin: NodeIndex,
+    /// When.
+    pub requested: At,
+    /// The answer, and when it came.
+    pub answer: Option<(At, Result<Value, Value>)>,
+    /// The deployment's id, by the answer.
+    pub id: Option<Uuid>,
+    /// The client broke its upload off.
+    pub aborted: Option<String>,
+}
+
+impl Deploy {
+    /// The row's key.
+    pub fn key(&self) -> Option<Key> {
+        self.id.map(|id| id.to_string().into())
+    }
+
+    /// The failure that the client was told.
+    pub fn failure(&self) -> Option<(At, &Value)> {
+        self.answer.as_ref().and_then(|(at, answer)| Some((*at, answer.as_ref().err()?)))
+    }
+
+    /// The success that the client was told.
+    pub fn success(&self) -> Option<(At, &Value)> {
+        self.answer.as_ref().and_then(|(at, answer)| Some((*at, answer.as_ref().ok()?)))
+    }
+}
+
+/// A version of a row that came to stand on a node.
+pub struct Shown {
+    /// When.
+    pub at: At,
+    /// Where.
+    pub node: NodeIndex,
+    /// By a commit of this node, rather than by replication.
+    pub local: bool,
+    /// What.
+    pub record: Rc<Record>,
+    /// The same, read.
+    pub row: Rc<Row>,
+}
+
+/// A local put.
+pub struct Put {
+    /// Where.
+    pub node: NodeIndex,
+    /// Its number there.
+    pub number: u32,
+    /// Which row.
+    pub key: Key,
+    /// When it took its snapshot.
+    pub started: At,
+    /// When it committed, if it did.
+    pub committed: Option<At>,
+    /// Its snapshot, read.
+    pub row: Rc<Row>,
+}
+
+/// A forwarded operation at a peer.
+pub struct Operation {
+    /// Whose deploy.
+    pub id: Uuid,
+    /// The peer.
+    pub node: NodeIndex,
+    /// When it came.
+    pub received: At,
+    /// When it was answered, and how.
+    pub answered: Option<(At, Value)>,
+}
+
+/// What the invariants read of a row. Read apart from the deploy logic's own type, so that a fault there shows.
+#[derive(Debug, Deserialize)]
+pub struct Row {
+    /// See spec 1.
+    pub status: String,
+    /// See spec 1.
+    #[serde(default)]
+    pub payload_hash: Option<String>,
+    /// See spec 1.
+    #[serde(default)]
+    pub payload_size: Option<u64>,
+    /// See spec 1.
+    #[serde(default)]
+    pub payload_blob: Option<BlobId>,
+    /// See spec 1.
+    pub origin_node: NodeName,
+    /// See spec 3.
+    #[serde(default)]
+    pub event_log: Vec<LogEntry>,
+    /// See spec 4.
+    #[serde(default)]
+    pub peer_results: Vec<Value>,
+    /// See spec 1.
+    #[serde(default)]
+    pub completed_at: Option<u64>,
+    /// See spec 1.
+    #[serde(default)]
+    pub error: Option<Value>,
+}
+
+/// An entry of a row's event log.
+#[derive(Debug, Deserialize)]
+pub struct LogEntry {
+    /// See spec 3.
+    pub seq: u64,
+    /// See spec 3.
+    pub event: String,
+    /// See spec 3.
+    #[serde(default)]
+    pub data: Value,
+}
+
+/// The statuses of spec 2 that end a deployment.
+const TERMINAL: [&str; 3] = ["success", "failed", "rolled_back"];
+const STATUSES: [&str; 6] = ["pending", "extracting", "installing", "loading", "replicating", "restarting"];
+
+impl Row {
+    /// Has the deployment ended?
+    pub fn is_terminal(&self) -> bool {
+        TERMINAL.contains(&self.status.as_str())
+    }
+
+    /// The place of the status in the order of spec 2.
+    pub fn rank(&self) -> usize {
+        STATUSES.iter().position(|status| *status == self.status).unwrap_or(STATUSES.len())
+    }
+
+    /// The outcome of a peer, by name.
+    pub fn outcome(&self, node: NodeIndex) -> Vec<&Value> {
+        let name = node.to_string();
+        self.peer_results.iter().filter(|outcome| outcome["node"] == name.as_str()).collect()
+    }
+}
+
+/// A row that cannot be read stands for itself as one that has no status.
+fn unreadable() -> Row {
+    Row {
+        status: "unreadable".to_owned(),
+        payload_hash: None,
+        payload_size: None,
+        payload_blob: None,
+        origin_node: NodeName::from("?"),
+        event_log: Vec::new(),
+        peer_results: Vec::new(),
+        completed_at: None,
+        error: None,
+    }
+}
+
+impl<'a> Facts<'a> {
+    /// Works it out.
+    pub fn gather(trace: &'a Trace) -> Self {
+        let mut facts = Self {
+            trace,
+            deploys: Vec::new(),
+            shown: Vec::new(),
+            puts: Vec::new(),
+            operations: Vec::new(),
+            last: BTreeMap::new(),
+        };
+        let mut rows = Rows::default();
+        for (at, entry) in trace.entries().iter().enumerate() {
+            facts.take_client(at, entry);
+            if let Some(node) = entry.node {
+                facts.take_store(at, node, &entry.event, &mut rows);
+                facts.take_operation(at, node, &entry.event);
+            }
+        }
+        facts
+    }
+
+    fn take_client(&mut self, at: At, entry: &Entry) {
+        match &entry.event {
+            Event::DeployRequested(asked) => self.deploys.push(Deploy {
+                asked: Rc::clone(asked),
+                origin: entry.node.expect("a request has its origin"),
+                requested: at,
+                answer: None,
+                id: None,
+                aborted: None,
+            }),
+            Event::UploadAborted { deploy, cause } => {
+                self.deploys[*deploy as usize].aborted = Some(cause.clone());
+            }
+            Event::DeployAnswered { deploy, answer } => {
+                let told = match answer {
+                    Ok(told) | Err(told) => told,
+                };
+                let deploy = &mut self.deploys[*deploy as usize];
+                deploy.id = told["deployment_id"].as_str().and_then(|id| id.parse().ok());
+                deploy.answer = Some((at, answer.clone()));
+            }
+            _ => {}
+        }
+    }
+
+    fn take_store(&mut self, at: At, node: NodeIndex, event: &Event, rows: &mut Rows) {
+        match event {
+            Event::PutStarted { put, key, draft } => {
+                let row = rows.read(&draft.value);
+                self.puts.push(Put { node, number: *put, key: key.clone(), started: at, committed: None, row });
+            }
+            Event::PutCommitted { put, record } => {
+                let started = self.puts.iter_mut().rev().find(|known| known.node == node && known.number == *put);
+                let started = started.expect("a put starts before it commits");
+                started.committed = Some(at);
+                let row = Rc::clone(&started.row);
+                self.shown.push(Shown { at, node, local: true, record: Rc::clone(record), row });
+            }
+            Event::Replicated { record, taken: true } => {
+                let row = rows.read(&record.value);
+                self.shown.push(Shown { at, node, local: false, record: Rc::clone(record), row });
+            }
+            Event::Final(last) => drop(self.last.insert(node, Rc::clone(last))),
+            _ => {}
+        }
+    }
+
+    fn take_operation(&mut self, at: At, node: NodeIndex, event: &Event) {
+        match event {
+            Event::Journal(Journal::OperationReceived { deployment_id, .. }) => {
+                self.operations.push(Operation { id: *deployment_id, node, received: at, answered: None });
+            }
+            Event::Journal(Journal::OperationAnswered { deployment_id, outcome }) => {
+                let open = self.operations.iter_mut().rev();
+                let mut open = open.filter(|known| known.node == node && known.id == *deployment_id);
+                if let Some(operation) = open.next() {
+                    operation.answered = Some((at, outcome.clone()));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The event at a place.
+    pub fn entry(&self, at: At) -> &Entry {
+        &self.trace.entries()[at]
+    }
+
+    /// The virtual time of a place.
+    pub fn at_ms(&self, at: At) -> u64 {
+        self.entry(at).at_ms
+    }
+
+    /// The events of a part of the trace, with their places.
+    pub fn between(&self, from: At, to: At) -> impl Iterator<Item = (At, &Entry)> {
+        self.trace.entries()[from..to].iter().enumerate().map(move |(index, entry)| (from + index, entry))
+    }
+
+    /// The place behind the last event.
+    pub fn end(&self) -> At {
+        self.trace.entries().len()
+    }
+
+    /// What a node showed of a row at a place.
+    pub fn row_at(&self, node: NodeIndex, key: &Key, at: At) -> Option<&Shown> {
+        self.shown.iter().rev().find(|shown| shown.at <= at && shown.node == node && shown.record.key == *key)
+    }
+
+    /// The members that the origin of a deploy last read before `at`, itself excluded.
+    pub fn peers_expected(&self, deploy: &Deploy, at: At) -> Vec<NodeIndex> {
+        let entries = &self.trace.entries()[deploy.requested..at];
+        let read = entries.iter().rev().find_map(|entry| match &entry.event {
+            Event::MembersRead(members) if entry.node == Some(deploy.origin) => Some(members),
+            _ => None,
+        });
+        read.map_or_else(Vec::new, |members| {
+            members.iter().copied().filter(|member| *member != deploy.origin).collect()
+        })
+    }
+
+    /// The peers that a deploy's origin turned to for operations before `at`.
+    pub fn peers_asked(&self, deploy: &Deploy, at: At) -> Vec<NodeIndex> {
+        let asked = self.between(deploy.requested, at).filter_map(|(_, entry)| match &entry.event {
+            Event::Connecting { to, port: Port::Operations } if entry.node == Some(deploy.origin) => Some(*to),
+            _ => None,
+        });
+        let mut asked: Vec<_> = asked.collect();
+        asked.sort();
+        asked.dedup();
+        asked
+    }
+
+    /// A peer's reads of the row that an operation is about, up to `end`.
+    pub fn reads_of(&self, operation: &Operation, end: At) -> Vec<(At, &Result<Option<Rc<Record>>, String>)> {
+        let wanted = operation.id.to_string();
+        let here = self.between(operation.received, end).filter(|(_, entry)| entry.node == Some(operation.node));
+        let reads = here.filter_map(|(at, entry)| match &entry.event {
+            Event::Got { key, found } if **key == *wanted => Some((at, found)),
+            _ => None,
+        });
+        reads.collect()
+    }
+
+    /// A record's row, read.
+    pub fn read_row(&self, record: &Rc<Record>) -> Rc<Row> {
+        let known = self.shown.iter().find(|shown| shown.record.value == record.value);
+        known.map_or_else(|| Rc::new(unreadable()), |shown| Rc::clone(&shown.row))
+    }
+
+    /// Did the store refuse the put that was to end a deploy?
+    pub fn terminal_put_was_refused(&self, deploy: &Deploy, at: At) -> bool {
+        let Some(key) = deploy.key() else { return false };
+        let mut puts = self.puts.iter().filter(|put| put.node == deploy.origin && put.key == key && put.started < at);
+        puts.any(|put| put.row.is_terminal() && put.committed.is_none())
+    }
+
+    /// The processes that a node ran for a deployment.
+    pub fn processes_of(&self, id: Uuid, node: NodeIndex) -> Vec<u32> {
+        let started = self.trace.entries().iter().filter(|entry| entry.node == Some(node));
+        let processes = started.filter_map(|entry| match &entry.event {
+            Event::ProcessStarted { process, command } if deployment_of(&command.directory) == Some(id) => {
+                Some(*process)
+            }
+            _ => None,
+        });
+        processes.collect()
+    }
+
+    /// How the last process that a node ran for a deployment ended before `at`.
+    pub fn process_exit(&self, id: Uuid, node: NodeIndex, at: At) -> Option<ExitStatus> {
+        let processes = self.processes_of(id, node);
+        let ended = self.trace.entries()[..at].iter().rev().filter(|entry| entry.node == Some(node));
+        let mut statuses = ended.filter_map(|entry| match &entry.event {
+            Event::ProcessExited { process, status } if processes.contains(process) => Some(*status),
+            _ => None,
+        });
+        statuses.next()
+    }
+
+    /// How much longer faults of these kinds made things take on a node between two places, in all; milliseconds.
+    pub fn delayed_ms(&self, node: NodeIndex, kinds: &[&str], from: At, to: At) -> u64 {
+        let delays = self.between(from, to).filter(|(_, entry)| entry.node == Some(node));
+        delays
+            .filter_map(|(_, entry)| match entry.event {
+                Event::Fault(Fault::Delayed { what, ms }) if kinds.contains(&what) => Some(ms),
+                _ => None,
+            })
+            .sum()
+    }
+}
+
+/// Rows read before: the same bytes come to every node.
+#[derive(Default)]
+struct Rows(BTreeMap<Bytes, Rc<Row>>);
+
+impl Rows {
+    fn read(&mut self, value: &Bytes) -> Rc<Row> {
+        if let Some(row) = self.0.get(value) {
+            return Rc::clone(row);
+        }
+        let row = Rc::new(serde_json::from_slice(value).unwrap_or_else(|_| unreadable()));
+        self.0.insert(value.clone(), Rc::clone(&row));
+        row
+    }
+}
+
+/// The deployment in whose staging directory a path lies.
+pub fn deployment_of(path: &std::path::Path) -> Option<Uuid> {
+    let rest = path.strip_prefix("staging").ok()?;
+    rest.iter().next()?.to_str()?.parse().ok()
+}

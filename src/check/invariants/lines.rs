@@ -1,0 +1,145 @@
+//! LINES: what the installer printed is what is told.
+
+use std::collections::BTreeMap;
+
+use uuid::Uuid;
+
+use super::{
+    facts::{At, Facts},
+    verdict::{Finding, Inquiry},
+};
+use crate::{
+    check::{Event, Invariant, Judgement, NodeIndex},
+    env::{ExitStatus, Journal, OutputStream},
+};
+
+/// See [`Invariant::sentence`].
+pub const LINES: Invariant = Invariant {
+    name: "LINES",
+    sentence: "emitted lines equal the reference splitting of the whole byte stream, per stream, in order",
+    check,
+};
+
+/// The longest line that is emitted in one piece, bytes (spec 9).
+const LINE_BYTES_MAX: usize = 64 * 1024;
+
+fn check(facts: &Facts<'_>) -> Judgement {
+    let mut inquiry = Inquiry::new(facts, LINES.name);
+    let printed = printed(facts);
+    for ((node, id), streams) in &printed {
+        for (stream, output) in streams {
+            inquiry.look(|| lines_differ(facts, *node, *id, *stream, output));
+        }
+    }
+    inquiry.done()
+}
+
+/// What the processes of one deployment on one node wrote to one stream.
+#[derive(Default)]
+struct Printed {
+    processes: Vec<(Vec<u8>, Option<ExitStatus>)>,
+    last: At,
+}
+
+type ByDeployment = BTreeMap<(NodeIndex, Uuid), BTreeMap<OutputStream, Printed>>;
+
+fn printed(facts: &Facts<'_>) -> ByDeployment {
+    let mut by_deployment = ByDeployment::new();
+    let mut owners = BTreeMap::new();
+    for (at, entry) in facts.between(0, facts.end()) {
+        let Some(node) = entry.node else { continue };
+        match &entry.event {
+            Event::ProcessStarted { process, command } => {
+                let Some(id) = super::facts::deployment_of(&command.directory) else { continue };
+                owners.insert((node, *process), id);
+                for stream in [OutputStream::Stdout, OutputStream::Stderr] {
+                    let printed = by_deployment.entry((node, id)).or_default().entry(stream).or_default();
+                    printed.processes.push((Vec::new(), None));
+                }
+            }
+            Event::ProcessOutput { process, stream, bytes } => {
+                let Some(id) = owners.get(&(node, *process)) else { continue };
+                let printed = by_deployment.entry((node, *id)).or_default().entry(*stream).or_default();
+                printed.processes.last_mut().expect("it has started").0.extend_from_slice(bytes);
+                printed.last = at;
+            }
+            Event::ProcessExited { process, status } => {
+                let Some(id) = owners.get(&(node, *process)) else { continue };
+                for printed in by_deployment.entry((node, *id)).or_default().values_mut() {
+                    printed.processes.last_mut().expect("it has started").1 = Some(*status);
+                }
+            }
+            _ => {}
+        }
+    }
+    by_deployment
+}
+
+fn lines_differ<'a>(
+    facts: &Facts<'_>,
+    node: NodeIndex,
+    id: Uuid,
+    stream: OutputStream,
+    output: &Printed,
+) -> Option<Finding<'a>> {
+    let told = told(facts, node, id, stream);
+    let expected: Vec<String> = output.processes.iter().flat_map(|(bytes, _)| reference_lines(bytes)).collect();
+    // A process that was killed may have had more to say; what was told of it must still be a beginning.
+    let whole = output.processes.iter().all(|(_, status)| matches!(status, Some(ExitStatus::Code(_))));
+    let right = if whole { told == expected } else { is_beginning(&told, &expected) };
+    (!right).then(|| Finding {
+        kind: "the lines told are not the lines printed",
+        at: output.last,
+        node: Some(node),
+        why: difference(node, stream, &told, &expected),
+        witnesses: vec![],
+    })
+}
+
+fn told(facts: &Facts<'_>, node: NodeIndex, id: Uuid, stream: OutputStream) -> Vec<String> {
+    let lines = facts.between(0, facts.end()).filter_map(|(_, entry)| match &entry.event {
+        Event::Journal(Journal::Progress { deployment_id, event: "install", data })
+            if entry.node == Some(node) && *deployment_id == id && data["stream"] == stream.as_str() =>
+        {
+            data["line"].as_str().map(str::to_owned)
+        }
+        _ => None,
+    });
+    lines.collect()
+}
+
+/// All of the first are of the second, but perhaps the last, which may be a part: its rest was not waited for.
+fn is_beginning(told: &[String], expected: &[String]) -> bool {
+    told.len() <= expected.len()
+        && told.iter().zip(expected).enumerate().all(|(index, (told, expected))| {
+            told == expected || (index + 1 == expected.len() && expected.starts_with(told.trim_end_matches('\u{fffd}')))
+        })
+}
+
+fn difference(node: NodeIndex, stream: OutputStream, told: &[String], expected: &[String]) -> String {
+    let first = told.iter().zip(expected).position(|(told, expected)| told != expected);
+    let index = first.unwrap_or(told.len().min(expected.len()));
+    let (told, expected) = (told.get(index), expected.get(index));
+    format!("line {} of the installer's {} on {node}: told {told:?}, printed {expected:?}", index + 1, stream.as_str())
+}
+
+/// The rule of spec 9, applied to the whole stream at once.
+fn reference_lines(bytes: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(bytes);
+    let mut lines: Vec<&str> = text.split('\n').collect();
+    let unfinished = lines.pop().filter(|rest| !rest.is_empty());
+    let ended = lines.into_iter().map(|line| line.strip_suffix('\r').unwrap_or(line));
+    ended.chain(unfinished).flat_map(pieces).collect()
+}
+
+fn pieces(line: &str) -> Vec<String> {
+    let mut rest = line;
+    let mut pieces = Vec::new();
+    while rest.len() > LINE_BYTES_MAX {
+        let end = rest.floor_char_boundary(LINE_BYTES_MAX);
+        pieces.push(rest[..end].to_owned());
+        rest = &rest[end..];
+    }
+    pieces.push(rest.to_owned());
+    pieces
+}

@@ -1,0 +1,116 @@
+//! PEERS: the row tells every peer's real outcome.
+
+use serde_json::Value;
+
+use super::{
+    facts::{At, Deploy, Facts, Operation, Shown},
+    verdict::{Finding, Inquiry},
+};
+use crate::check::{Invariant, Judgement, NodeIndex};
+
+/// See [`Invariant::sentence`].
+pub const PEERS: Invariant = Invariant {
+    name: "PEERS",
+    sentence: "the terminal row has one `peer_results` entry per dispatched peer, equal to that peer's real outcome, \
+               cause included",
+    check,
+};
+
+/// Kinds of fault that keep an answer from its origin.
+const ANSWER_FAULTS: [&str; 3] = ["connect", "operation-delay", "answer-delay"];
+
+/// Delays of less than this never cost an answer: half of the silence after which a link is dead.
+const HARMLESS_MS: u64 = 30_000;
+
+fn check(facts: &Facts<'_>) -> Judgement {
+    let mut inquiry = Inquiry::new(facts, PEERS.name);
+    for deploy in &facts.deploys {
+        let Some((at, _)) = &deploy.answer else { continue };
+        let Some(key) = deploy.key() else { continue };
+        let Some(shown) = facts.row_at(deploy.origin, &key, *at) else { continue };
+        if !shown.row.is_terminal() {
+            continue;
+        }
+        for peer in facts.peers_asked(deploy, *at) {
+            inquiry.look(|| wrong_entry(facts, deploy, shown, peer, *at));
+        }
+        inquiry.look(|| entry_of_a_stranger(facts, deploy, shown, *at));
+    }
+    inquiry.done()
+}
+
+fn wrong_entry<'a>(
+    facts: &Facts<'_>,
+    deploy: &Deploy,
+    shown: &Shown,
+    peer: NodeIndex,
+    at: At,
+) -> Option<Finding<'a>> {
+    let operation = facts.operations.iter().find(|known| Some(known.id) == deploy.id && known.node == peer);
+    let (kind, told) = match shown.row.outcome(peer)[..] {
+        [] => ("an outcome is missing", "holds no outcome".to_owned()),
+        [entry] => match entry_is_wrong(facts, deploy, operation, entry, at) {
+            None => return None,
+            Some(told) => ("an outcome differs from the peer's answer", told),
+        },
+        _ => ("an outcome stands twice", "holds more than one outcome".to_owned()),
+    };
+    Some(Finding {
+        kind,
+        at: shown.at,
+        node: Some(deploy.origin),
+        why: format!("the terminal row of `{}` {told} of {peer}{}", deploy.asked.project, answered(operation)),
+        witnesses: operation.and_then(|known| known.answered.as_ref()).map(|(at, _)| *at).into_iter().collect(),
+    })
+}
+
+fn answered(operation: Option<&Operation>) -> String {
+    match operation.and_then(|known| known.answered.as_ref()) {
+        Some((_, answer)) => format!(", which answered {answer}"),
+        None => ", which did not answer".to_owned(),
+    }
+}
+
+/// What is wrong with a peer's only entry.
+fn entry_is_wrong(
+    facts: &Facts<'_>,
+    deploy: &Deploy,
+    operation: Option<&Operation>,
+    entry: &Value,
+    at: At,
+) -> Option<String> {
+    let answer = operation.and_then(|known| known.answered.as_ref()).filter(|(answered, _)| *answered < at);
+    let Some((_, answer)) = answer else {
+        return (entry["status"] != "failed").then(|| format!("says {entry}"));
+    };
+    let same = entry["status"] == answer["status"] && entry["error"]["message"] == answer["error"]["message"];
+    (!same && !answer_may_be_lost(facts, deploy, operation, entry, at)).then(|| format!("says {entry}"))
+}
+
+/// Did faults delay the answer for so long that the origin could take its connection for dead?
+fn answer_may_be_lost(
+    facts: &Facts<'_>,
+    deploy: &Deploy,
+    operation: Option<&Operation>,
+    entry: &Value,
+    at: At,
+) -> bool {
+    let peer = operation.map_or(deploy.origin, |known| known.node);
+    let delayed = [deploy.origin, peer].map(|node| facts.delayed_ms(node, &ANSWER_FAULTS, deploy.requested, at));
+    entry["status"] == "failed" && entry["error"]["code"].is_string() && delayed.iter().sum::<u64>() >= HARMLESS_MS
+}
+
+fn entry_of_a_stranger<'a>(facts: &Facts<'_>, deploy: &Deploy, shown: &Shown, at: At) -> Option<Finding<'a>> {
+    let asked: Vec<String> = facts.peers_asked(deploy, at).iter().map(ToString::to_string).collect();
+    let stranger = shown.row.peer_results.iter().find(|outcome| {
+        let name = outcome["node"].as_str();
+        name.is_none_or(|name| !asked.iter().any(|known| known == name))
+    })?;
+    Some(Finding {
+        kind: "an outcome of a node that was not asked",
+        at: shown.at,
+        node: Some(deploy.origin),
+        why: format!("the terminal row of `{}` holds {stranger}, but that node was not asked", deploy.asked.project),
+        witnesses: vec![],
+    })
+}

@@ -1,0 +1,52 @@
+//! TERM: every deployment ends.
+
+use super::{
+    facts::{Deploy, Facts},
+    verdict::{Finding, Inquiry},
+};
+use crate::check::{Invariant, Judgement};
+
+/// See [`Invariant::sentence`].
+pub const TERM: Invariant = Invariant {
+    name: "TERM",
+    sentence: "every row reaches a terminal status before its deploy is answered, and the status is the answer's",
+    check,
+};
+
+fn check(facts: &Facts<'_>) -> Judgement {
+    let mut inquiry = Inquiry::new(facts, TERM.name);
+    for deploy in &facts.deploys {
+        if deploy.answer.is_some() {
+            inquiry.look(|| not_terminal(facts, deploy));
+        }
+    }
+    for (node, last) in &facts.last {
+        for record in &last.rows {
+            inquiry.look(|| {
+                let shown = facts.row_at(*node, &record.key, facts.end())?;
+                (!shown.row.is_terminal()).then(|| Finding {
+                    kind: "a row stays non-terminal",
+                    at: shown.at,
+                    node: Some(*node),
+                    why: format!("at the end {node} still shows a row with status `{}`", shown.row.status),
+                    witnesses: vec![],
+                })
+            });
+        }
+    }
+    inquiry.done()
+}
+
+fn not_terminal<'a>(facts: &Facts<'_>, deploy: &Deploy) -> Option<Finding<'a>> {
+    let (at, answer) = deploy.answer.as_ref()?;
+    let row = facts.row_at(deploy.origin, &deploy.key()?, *at)?;
+    let expected = if answer.is_ok() { "success" } else { "failed" };
+    let gave_up = facts.terminal_put_was_refused(deploy, *at);
+    (row.row.status != expected && !gave_up).then(|| Finding {
+        kind: "answered before the row was terminal",
+        at: *at,
+        node: Some(deploy.origin),
+        why: format!("the client was told {expected}, but the row's status is `{}`", row.row.status),
+        witnesses: vec![row.at],
+    })
+}

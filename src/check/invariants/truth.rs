@@ -1,0 +1,87 @@
+//! TRUTH: what a deploy reports is what the nodes run.
+
+use super::{
+    facts::{At, Deploy, Facts},
+    verdict::{Finding, Inquiry},
+};
+use crate::check::{Event, Invariant, Judgement, NodeIndex, TreeDigest};
+
+/// See [`Invariant::sentence`].
+pub const TRUTH: Invariant = Invariant {
+    name: "TRUTH",
+    sentence: "a deploy reports success exactly when the origin and every expected peer run the payload with the row's \
+               hash (peers do not count when replication errors are ignored)",
+    check,
+};
+
+fn check(facts: &Facts<'_>) -> Judgement {
+    let mut inquiry = Inquiry::new(facts, TRUTH.name);
+    for deploy in &facts.deploys {
+        if let Some((at, _)) = deploy.success() {
+            for node in must_run(facts, deploy, at) {
+                inquiry.look(|| not_running(facts, deploy, node, at));
+            }
+        }
+        if let Some((at, _)) = deploy.failure() {
+            inquiry.look(|| failed_for_nothing(facts, deploy, at));
+        }
+    }
+    inquiry.done()
+}
+
+fn must_run(facts: &Facts<'_>, deploy: &Deploy, at: At) -> Vec<NodeIndex> {
+    let mut nodes = vec![deploy.origin];
+    if !deploy.asked.ignore_replication_errors && deploy.asked.replicated {
+        nodes.extend(facts.peers_expected(deploy, at));
+    }
+    nodes
+}
+
+/// The build that went live on a node during a deploy, last.
+fn went_live(facts: &Facts<'_>, deploy: &Deploy, node: NodeIndex, at: At) -> Option<TreeDigest> {
+    let live = format!("components/{}", deploy.asked.project);
+    facts.between(deploy.requested, at).filter(|(_, entry)| entry.node == Some(node)).fold(None, |now, (_, entry)| {
+        match &entry.event {
+            Event::Renamed { to, tree, .. } if *to == live => Some(*tree),
+            Event::Renamed { from, .. } if *from == live => None,
+            Event::Removed { path } if *path == live => None,
+            _ => now,
+        }
+    })
+}
+
+fn not_running<'a>(facts: &Facts<'_>, deploy: &Deploy, node: NodeIndex, at: At) -> Option<Finding<'a>> {
+    let live = went_live(facts, deploy, node, at);
+    let what = match live {
+        Some(tree) if tree == deploy.asked.tree => return None,
+        Some(tree) => format!("runs tree {tree} instead of {}", deploy.asked.tree),
+        None => "has not put the new build live".to_owned(),
+    };
+    Some(Finding {
+        kind: "success, but a node does not run the payload",
+        at,
+        node: Some(node),
+        why: format!("the deploy of `{}` reports success, but {node} {what}", deploy.asked.project),
+        witnesses: vec![deploy.requested],
+    })
+}
+
+/// A failure needs a node that does not run the payload, or a peer whose outcome says so (PEERS holds that outcome
+/// against what the peer answered).
+fn failed_for_nothing<'a>(facts: &Facts<'_>, deploy: &Deploy, at: At) -> Option<Finding<'a>> {
+    let key = deploy.key()?;
+    let row = &facts.row_at(deploy.origin, &key, at)?.row;
+    let all_run = must_run(facts, deploy, at)
+        .into_iter()
+        .all(|node| went_live(facts, deploy, node, at) == Some(deploy.asked.tree));
+    let peers = facts.peers_expected(deploy, at);
+    let all_say_success =
+        peers.iter().all(|peer| row.outcome(*peer).iter().any(|outcome| outcome["status"] == "success"));
+    (all_run && all_say_success && !facts.terminal_put_was_refused(deploy, at)).then(|| Finding {
+        kind: "failure, but every node runs the payload",
+        at,
+        node: Some(deploy.origin),
+        why: format!("the deploy of `{}` reports failure, but every node runs it and said so", deploy.asked.project),
+        witnesses: vec![deploy.requested],
+    })
+}

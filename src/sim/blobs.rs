@@ -1,0 +1,154 @@
+//! A simulated node's blobs. Chunks are shared by reference, never copied.
+//!
+//! The design claims to survive that the device is slow in any call, and that a read gives less than there is.
+
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
+
+use bytes::Bytes;
+use tokio::sync::watch;
+
+use super::{choice::Kind, world::World};
+use crate::{
+    check::{Event, NodeIndex},
+    env::{BlobError, BlobId, BlobState, BlobWatch, Blobs},
+};
+
+struct Blob {
+    state: BlobState,
+    /// Pieces with the offset of each.
+    pieces: Vec<(u64, Bytes)>,
+    changes: watch::Sender<()>,
+}
+
+impl Blob {
+    fn missing() -> Self {
+        Self { state: BlobState::Missing, pieces: Vec::new(), changes: watch::Sender::new(()) }
+    }
+
+    fn written(&self) -> u64 {
+        self.pieces.last().map_or(0, |(offset, piece)| offset + piece.len() as u64)
+    }
+
+    fn piece_at(&self, offset: u64) -> Bytes {
+        let after = self.pieces.partition_point(|(start, _)| *start <= offset);
+        let Some((start, piece)) = after.checked_sub(1).map(|index| &self.pieces[index]) else { return Bytes::new() };
+        let skip = usize::try_from(offset - start).unwrap_or(usize::MAX).min(piece.len());
+        piece.slice(skip..)
+    }
+}
+
+/// A node's blobs; clones are handles to the same ones.
+#[derive(Clone)]
+pub struct SimBlobs {
+    world: Rc<World>,
+    node: NodeIndex,
+    blobs: Rc<RefCell<BTreeMap<BlobId, Blob>>>,
+}
+
+impl SimBlobs {
+    /// No blobs yet.
+    pub fn new(world: Rc<World>, node: NodeIndex) -> Self {
+        Self { world, node, blobs: Rc::default() }
+    }
+
+    /// The state of every blob that is not missing, for the harness.
+    pub fn states(&self) -> BTreeMap<BlobId, BlobState> {
+        let blobs = self.blobs.borrow();
+        let known = blobs.iter().filter(|(_, blob)| blob.state != BlobState::Missing);
+        known.map(|(id, blob)| (*id, blob.state.clone())).collect()
+    }
+
+    /// Changes a blob and tells those who watch it.
+    fn change<T>(&self, id: BlobId, change: impl FnOnce(&mut Blob) -> Result<T, BlobError>) -> Result<T, BlobError> {
+        let mut blobs = self.blobs.borrow_mut();
+        let blob = blobs.entry(id).or_insert_with(Blob::missing);
+        let changed = change(blob)?;
+        self.world.record(Some(self.node), Event::Blob { id, state: blob.state.clone() });
+        blob.changes.send_replace(());
+        Ok(changed)
+    }
+}
+
+fn while_writing(id: BlobId, blob: &Blob) -> Result<(), BlobError> {
+    let state = match blob.state {
+        BlobState::Writing { .. } => return Ok(()),
+        BlobState::Missing => "missing",
+        BlobState::Complete { .. } => "complete",
+        BlobState::Failed { .. } => "failed",
+    };
+    Err(BlobError::State { id, state })
+}
+
+impl Blobs for SimBlobs {
+    type Watch = SimBlobWatch;
+
+    async fn create(&self, id: BlobId) -> Result<(), BlobError> {
+        self.change(id, |blob| {
+            blob.pieces.clear();
+            blob.state = BlobState::Writing { bytes: 0 };
+            Ok(())
+        })
+    }
+
+    async fn append(&self, id: BlobId, bytes: Bytes) -> Result<(), BlobError> {
+        self.world.delay(self.node, Kind::BlobAppend).await;
+        self.change(id, |blob| {
+            while_writing(id, blob)?;
+            blob.pieces.push((blob.written(), bytes));
+            blob.state = BlobState::Writing { bytes: blob.written() };
+            Ok(())
+        })
+    }
+
+    async fn complete(&self, id: BlobId) -> Result<(), BlobError> {
+        self.world.delay(self.node, Kind::BlobComplete).await;
+        self.change(id, |blob| {
+            while_writing(id, blob)?;
+            blob.state = BlobState::Complete { bytes: blob.written() };
+            Ok(())
+        })
+    }
+
+    async fn fail(&self, id: BlobId, cause: String) -> Result<(), BlobError> {
+        self.change(id, |blob| {
+            blob.pieces.clear();
+            blob.state = BlobState::Failed { cause };
+            Ok(())
+        })
+    }
+
+    async fn delete(&self, id: BlobId) -> Result<(), BlobError> {
+        self.change(id, |blob| {
+            blob.pieces.clear();
+            blob.state = BlobState::Missing;
+            Ok(())
+        })
+    }
+
+    async fn state(&self, id: BlobId) -> Result<BlobState, BlobError> {
+        Ok(self.blobs.borrow().get(&id).map_or(BlobState::Missing, |blob| blob.state.clone()))
+    }
+
+    async fn read(&self, id: BlobId, offset: u64, bytes_max: usize) -> Result<Bytes, BlobError> {
+        self.world.delay(self.node, Kind::BlobRead).await;
+        let piece = self.blobs.borrow().get(&id).map_or_else(Bytes::new, |blob| blob.piece_at(offset));
+        let piece = piece.slice(..piece.len().min(bytes_max));
+        let part = piece.slice(..self.world.draw_cut(self.node, Kind::BlobCut, piece.len()));
+        self.world.record(Some(self.node), Event::BlobRead { id, offset, bytes: part.len() as u64 });
+        Ok(part)
+    }
+
+    fn watch(&self, id: BlobId) -> SimBlobWatch {
+        let mut blobs = self.blobs.borrow_mut();
+        SimBlobWatch(blobs.entry(id).or_insert_with(Blob::missing).changes.subscribe())
+    }
+}
+
+/// Sees every change of a simulated blob.
+pub struct SimBlobWatch(watch::Receiver<()>);
+
+impl BlobWatch for SimBlobWatch {
+    async fn changed(&mut self) {
+        self.0.changed().await.expect("the blob outlives its watch: both belong to the node");
+    }
+}

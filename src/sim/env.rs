@@ -1,0 +1,144 @@
+//! One simulated node: the seam's devices, put together.
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+};
+
+use uuid::{Builder, Uuid};
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::{
+    blobs::SimBlobs,
+    disk::SimDisk,
+    network::{Fabric, SimNetwork},
+    process::{Scripts, SimProcesses},
+    table::SimTable,
+    world::{Spawner, World},
+};
+use crate::{
+    check::{Event, NodeFinal, NodeIndex},
+    env::{Env, Journal, Kill, LocalFuture, NodeName},
+};
+
+/// The wall clock at the start of each run: 2025-01-01.
+const EPOCH_MS: u64 = 1_735_689_600_000;
+
+/// What all wall clocks show now.
+pub(super) fn wall_clock_ms(world: &World) -> u64 {
+    EPOCH_MS + world.elapsed().as_millis() as u64
+}
+
+/// A simulated node; clones are handles to the same one.
+#[derive(Clone)]
+pub struct SimEnv(Rc<Node>);
+
+struct Node {
+    world: Rc<World>,
+    index: NodeIndex,
+    tasks: Rc<dyn Spawner>,
+    network: SimNetwork,
+    table: SimTable,
+    blobs: SimBlobs,
+    disk: SimDisk,
+    processes: SimProcesses,
+    ids: Cell<u32>,
+}
+
+impl SimEnv {
+    /// A fresh node of `world`.
+    pub fn new(
+        world: &Rc<World>,
+        index: NodeIndex,
+        tasks: Rc<dyn Spawner>,
+        fabric: Rc<dyn Fabric>,
+        scripts: Rc<RefCell<Rc<Scripts>>>,
+    ) -> Self {
+        Self(Rc::new(Node {
+            index,
+            network: SimNetwork::new(Rc::clone(world), index, fabric),
+            table: SimTable::new(Rc::clone(world), index, Rc::clone(&tasks)),
+            blobs: SimBlobs::new(Rc::clone(world), index),
+            disk: SimDisk::new(Rc::clone(world), index),
+            processes: SimProcesses::new(Rc::clone(world), index, scripts),
+            world: Rc::clone(world),
+            tasks,
+            ids: Cell::new(0),
+        }))
+    }
+
+    /// Its place in the cluster.
+    pub fn index(&self) -> NodeIndex {
+        self.0.index
+    }
+
+    /// What it holds now.
+    pub fn holdings(&self) -> NodeFinal {
+        let live = self.0.disk.names("components").into_iter().filter(|name| !name.starts_with('.'));
+        let live = live.filter_map(|name| Some((name.clone(), self.0.disk.digest(&format!("components/{name}"))?)));
+        NodeFinal {
+            rows: self.0.table.rows(),
+            blobs: self.0.blobs.states(),
+            live: live.collect(),
+            leftovers: self.0.disk.names("staging").into_iter().map(|name| format!("staging/{name}")).collect(),
+            processes: self.0.processes.running(),
+        }
+    }
+}
+
+impl Env for SimEnv {
+    type Network = SimNetwork;
+    type Table = SimTable;
+    type Blobs = SimBlobs;
+    type Disk = SimDisk;
+    type Processes = SimProcesses;
+
+    fn node(&self) -> &NodeName {
+        &self.0.world.cluster()[usize::from(self.0.index.0)]
+    }
+
+    fn members(&self) -> Vec<NodeName> {
+        let members = self.0.world.cluster();
+        let indices = (0..members.len() as u8).map(NodeIndex).collect();
+        self.0.world.record(Some(self.0.index), Event::MembersRead(indices));
+        members.to_vec()
+    }
+
+    fn wall_clock_ms(&self) -> u64 {
+        wall_clock_ms(&self.0.world)
+    }
+
+    fn fresh_id(&self) -> Uuid {
+        let count = self.0.ids.replace(self.0.ids.get() + 1);
+        let seed = [&[self.0.index.0][..], &count.to_le_bytes()].concat();
+        Builder::from_random_bytes(xxh3_128(&seed).to_le_bytes()).into_uuid()
+    }
+
+    fn network(&self) -> &SimNetwork {
+        &self.0.network
+    }
+
+    fn table(&self) -> &SimTable {
+        &self.0.table
+    }
+
+    fn blobs(&self) -> &SimBlobs {
+        &self.0.blobs
+    }
+
+    fn disk(&self) -> &SimDisk {
+        &self.0.disk
+    }
+
+    fn processes(&self) -> &SimProcesses {
+        &self.0.processes
+    }
+
+    fn journal(&self, entry: Journal) {
+        self.0.world.record(Some(self.0.index), Event::Journal(entry));
+    }
+
+    fn start(&self, name: String, future: LocalFuture) -> Box<dyn Kill> {
+        self.0.tasks.start(Some(self.0.index), name, future)
+    }
+}

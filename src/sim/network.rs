@@ -1,0 +1,200 @@
+//! A simulated node's network: raw streams of a fabric, with delays and cuts as choices.
+//!
+//! The design claims to survive any delay of any bytes (time-outs excepted, which are answers, not breaks) and any cut of
+//! reads and writes. Delays are drawn by the reader when bytes reach it: to the logic that is a slow network. Each fabric
+//! (turmoil-net, stock turmoil) only carries bytes.
+
+use std::{
+    future::Future,
+    io,
+    ops::Range,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, ready},
+};
+
+use futures_util::future::LocalBoxFuture;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Sleep, sleep},
+};
+
+use super::{choice::Kind, world::World};
+use crate::{
+    check::{Event, NodeIndex},
+    env::{Duplex, Listener, Network, NodeName, Port},
+};
+
+/// A connection before choices are applied to it.
+pub type RawStream = Box<dyn Duplex>;
+
+/// Carries bytes between nodes; the node that acts is the one whose task runs.
+pub trait Fabric {
+    /// Connects to a node.
+    fn connect(&self, to: &NodeName, port: u16) -> LocalBoxFuture<'static, io::Result<RawStream>>;
+    /// Binds a port on every address of the acting node.
+    fn listen(&self, port: u16) -> LocalBoxFuture<'static, io::Result<Box<dyn RawListener>>>;
+}
+
+/// A bound port of a fabric.
+pub trait RawListener {
+    /// The next connection.
+    fn accept(&mut self) -> LocalBoxFuture<'_, io::Result<RawStream>>;
+}
+
+/// The most that one read takes from the fabric.
+const READ_BYTES_MAX: usize = 16 * 1024;
+
+fn number(port: Port) -> u16 {
+    match port {
+        Port::Rows => 9925,
+        Port::Operations => 9926,
+    }
+}
+
+/// Which way bytes go that a node reads, and so which kind of delay they suffer.
+fn delay_kind(port: Port, accepted: bool) -> Kind {
+    match (port, accepted) {
+        (Port::Rows, _) => Kind::RowsDelay,
+        (Port::Operations, true) => Kind::OperationDelay,
+        (Port::Operations, false) => Kind::AnswerDelay,
+    }
+}
+
+/// A node's network.
+pub struct SimNetwork {
+    world: Rc<World>,
+    node: NodeIndex,
+    fabric: Rc<dyn Fabric>,
+}
+
+impl SimNetwork {
+    /// The network of `node` over `fabric`.
+    pub fn new(world: Rc<World>, node: NodeIndex, fabric: Rc<dyn Fabric>) -> Self {
+        Self { world, node, fabric }
+    }
+
+    fn stream(&self, raw: RawStream, delayed: Kind) -> SimStream {
+        SimStream {
+            raw,
+            world: Rc::clone(&self.world),
+            node: self.node,
+            delayed,
+            arrived: Arrived { bytes: vec![0; READ_BYTES_MAX], unread: 0..0 },
+            under_way: None,
+            ended: false,
+        }
+    }
+}
+
+impl Network for SimNetwork {
+    type Stream = SimStream;
+    type Listener = SimListener;
+
+    async fn connect(&self, node: &NodeName, port: Port) -> io::Result<SimStream> {
+        let to = self.world.index_of(node).ok_or(io::ErrorKind::NotFound)?;
+        self.world.record(Some(self.node), Event::Connecting { to, port });
+        self.world.delay(self.node, Kind::Connect).await;
+        let connected = self.fabric.connect(node, number(port)).await;
+        if let Err(error) = &connected {
+            self.world.record(Some(self.node), Event::ConnectFailed { to, port, error: error.to_string() });
+        }
+        Ok(self.stream(connected?, delay_kind(port, false)))
+    }
+
+    async fn listen(&self, port: Port) -> io::Result<SimListener> {
+        let raw = self.fabric.listen(number(port)).await?;
+        let network = Self { world: Rc::clone(&self.world), node: self.node, fabric: Rc::clone(&self.fabric) };
+        Ok(SimListener { raw, network, delayed: delay_kind(port, true) })
+    }
+}
+
+/// A bound port of a simulated node.
+pub struct SimListener {
+    raw: Box<dyn RawListener>,
+    network: SimNetwork,
+    delayed: Kind,
+}
+
+impl Listener for SimListener {
+    type Stream = SimStream;
+
+    async fn accept(&mut self) -> io::Result<SimStream> {
+        let raw = self.raw.accept().await?;
+        Ok(self.network.stream(raw, self.delayed))
+    }
+}
+
+/// A connection as a simulated node sees it.
+pub struct SimStream {
+    raw: RawStream,
+    world: Rc<World>,
+    node: NodeIndex,
+    delayed: Kind,
+    /// Bytes that the fabric has delivered and the node has not read.
+    arrived: Arrived,
+    /// They may not be read before this is over.
+    under_way: Option<Pin<Box<Sleep>>>,
+    /// The end of the stream has been reached behind them.
+    ended: bool,
+}
+
+/// A buffer that is allocated and cleared once a connection.
+struct Arrived {
+    bytes: Vec<u8>,
+    unread: Range<usize>,
+}
+
+impl Arrived {
+    fn take(&mut self, length: usize) -> &[u8] {
+        let start = self.unread.start;
+        self.unread.start += length;
+        &self.bytes[start..start + length]
+    }
+}
+
+impl SimStream {
+    /// Takes what the fabric has, and decides how long it was under way.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut buffer = ReadBuf::new(&mut self.arrived.bytes);
+        ready!(Pin::new(&mut self.raw).poll_read(cx, &mut buffer))?;
+        let length = buffer.filled().len();
+        self.arrived.unread = 0..length;
+        self.ended = length == 0;
+        self.under_way = self.world.draw_delay(self.node, self.delayed).map(|delay| Box::pin(sleep(delay)));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncRead for SimStream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let me = self.get_mut();
+        if me.arrived.unread.is_empty() && !me.ended {
+            ready!(me.poll_fill(cx))?;
+        }
+        if let Some(under_way) = &mut me.under_way {
+            ready!(under_way.as_mut().poll(cx));
+            me.under_way = None;
+        }
+        let offered = me.arrived.unread.len().min(buffer.remaining());
+        let taken = me.world.draw_cut(me.node, Kind::ReadCut, offered);
+        buffer.put_slice(me.arrived.take(taken));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for SimStream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let me = self.get_mut();
+        let offered = me.world.draw_cut(me.node, Kind::WriteCut, bytes.len());
+        Pin::new(&mut me.raw).poll_write(cx, &bytes[..offered])
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().raw).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().raw).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,154 @@
+//! Simulated child processes: what they print and how they end is scripted by the scenario; how their output is cut and
+//! how long it takes are choices.
+//!
+//! The design claims to survive output that is cut anywhere, a process that is slow, and one that fails.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::{BTreeSet, VecDeque},
+    future::pending,
+    io,
+    rc::Rc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tokio::time::{Instant, sleep_until};
+
+use super::{choice::Kind, world::World};
+use crate::{
+    check::{Event, NodeIndex},
+    env::{Child, Command, ExitStatus, Output, OutputStream, Processes},
+};
+
+/// What a process does, in order.
+#[derive(Clone, Debug, Default)]
+pub struct Script {
+    /// Writes, each after a pause.
+    pub writes: Vec<(Duration, OutputStream, Bytes)>,
+    /// The pause before its end.
+    pub last_pause: Duration,
+    /// How it ends; `None` for one that hangs until it is killed.
+    pub exit: Option<ExitStatus>,
+}
+
+/// What a node's processes do; the error is that of starting one.
+pub type Scripts = dyn Fn(NodeIndex, &Command) -> io::Result<Script>;
+
+/// A node's processes; clones are handles to the same ones.
+#[derive(Clone)]
+pub struct SimProcesses {
+    world: Rc<World>,
+    node: NodeIndex,
+    scripts: Rc<RefCell<Rc<Scripts>>>,
+    started: Rc<Cell<u32>>,
+    running: Rc<RefCell<BTreeSet<u32>>>,
+}
+
+impl SimProcesses {
+    /// None yet; what they will do is asked of `scripts`, which all nodes share.
+    pub fn new(world: Rc<World>, node: NodeIndex, scripts: Rc<RefCell<Rc<Scripts>>>) -> Self {
+        Self { world, node, scripts, started: Rc::default(), running: Rc::default() }
+    }
+
+    /// Those that have not ended, for the harness.
+    pub fn running(&self) -> Vec<u32> {
+        self.running.borrow().iter().copied().collect()
+    }
+
+    fn record(&self, event: Event) {
+        self.world.record(Some(self.node), event);
+    }
+}
+
+impl Processes for SimProcesses {
+    type Child = SimChild;
+
+    async fn spawn(&self, command: &Command) -> io::Result<SimChild> {
+        let scripts = Rc::clone(&self.scripts.borrow());
+        let script = scripts(self.node, command)?;
+        let process = self.started.replace(self.started.get() + 1);
+        self.running.borrow_mut().insert(process);
+        self.record(Event::ProcessStarted { process, command: command.clone() });
+        Ok(SimChild {
+            process,
+            writes: script.writes.into(),
+            last_pause: script.last_pause,
+            exit: script.exit,
+            due: None,
+            processes: self.clone(),
+        })
+    }
+}
+
+/// A running simulated child.
+pub struct SimChild {
+    process: u32,
+    writes: VecDeque<(Duration, OutputStream, Bytes)>,
+    last_pause: Duration,
+    exit: Option<ExitStatus>,
+    /// When what comes next may be seen; kept across calls, so that a cancelled one loses nothing.
+    due: Option<Instant>,
+    processes: SimProcesses,
+}
+
+impl SimChild {
+    fn next_pause(&self) -> Duration {
+        self.writes.front().map_or(self.last_pause, |(pause, ..)| *pause)
+    }
+
+    async fn wait_until_due(&mut self) {
+        let due = match self.due {
+            Some(due) => due,
+            None => {
+                let delay = self.processes.world.draw_delay(self.processes.node, Kind::OutputDelay);
+                let due = Instant::now() + self.next_pause() + delay.unwrap_or_default();
+                *self.due.insert(due)
+            }
+        };
+        if due > Instant::now() {
+            sleep_until(due).await;
+        }
+        self.due = None;
+    }
+
+    /// The next write, or the part of it that gets through now.
+    fn take_write(&mut self) -> Option<(OutputStream, Bytes)> {
+        let (_, stream, mut bytes) = self.writes.pop_front()?;
+        let part = bytes.split_to(self.processes.world.draw_cut(self.processes.node, Kind::OutputCut, bytes.len()));
+        if !bytes.is_empty() {
+            self.writes.push_front((Duration::ZERO, stream, bytes));
+        }
+        Some((stream, part))
+    }
+
+    fn end(&self, status: ExitStatus) {
+        if self.processes.running.borrow_mut().remove(&self.process) {
+            self.processes.record(Event::ProcessExited { process: self.process, status });
+        }
+    }
+}
+
+impl Child for SimChild {
+    async fn next(&mut self) -> io::Result<Output> {
+        self.wait_until_due().await;
+        if let Some((stream, bytes)) = self.take_write() {
+            self.processes.record(Event::ProcessOutput { process: self.process, stream, bytes: bytes.clone() });
+            return Ok(Output::Chunk(stream, bytes));
+        }
+        let Some(status) = self.exit else { return pending().await };
+        self.end(status);
+        Ok(Output::Exit(status))
+    }
+
+    async fn kill_group(&mut self) -> io::Result<()> {
+        self.end(ExitStatus::Signal(9));
+        Ok(())
+    }
+}
+
+impl Drop for SimChild {
+    fn drop(&mut self) {
+        self.end(ExitStatus::Signal(9));
+    }
+}

@@ -1,0 +1,166 @@
+//! A simulated node's copy of the table.
+//!
+//! The design claims to survive that puts take any time before their snapshot, before their commit and before the log
+//! shows them; that puts of one key commit in any order; that a read or a progress put fails.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    rc::Rc,
+};
+
+use tokio::sync::Notify;
+
+use super::{choice::Kind, world::Spawner, world::World};
+use crate::{
+    check::{Event, NodeIndex},
+    env::{Changes, Draft, Key, Position, Record, StoreError, Table, Version},
+};
+
+/// What survives a crash of the node.
+#[derive(Default)]
+struct Stored {
+    rows: BTreeMap<Key, Rc<Record>>,
+    log: Vec<Rc<Record>>,
+    stamp: u64,
+}
+
+/// A node's table; clones are handles to the same one.
+#[derive(Clone)]
+pub struct SimTable {
+    world: Rc<World>,
+    node: NodeIndex,
+    tasks: Rc<dyn Spawner>,
+    stored: Rc<RefCell<Stored>>,
+    logged: Rc<Notify>,
+    puts: Rc<Cell<u32>>,
+}
+
+impl SimTable {
+    /// An empty table of `node`.
+    pub fn new(world: Rc<World>, node: NodeIndex, tasks: Rc<dyn Spawner>) -> Self {
+        Self { world, node, tasks, stored: Rc::default(), logged: Rc::default(), puts: Rc::default() }
+    }
+
+    /// Every row as it stands, for the harness.
+    pub fn rows(&self) -> Vec<Rc<Record>> {
+        self.stored.borrow().rows.values().cloned().collect()
+    }
+
+    fn record(&self, event: Event) {
+        self.world.record(Some(self.node), event);
+    }
+
+    fn next_stamp(&self, wall_clock_ms: u64) -> u64 {
+        let mut stored = self.stored.borrow_mut();
+        stored.stamp = (wall_clock_ms << 16).max(stored.stamp + 1);
+        stored.stamp
+    }
+
+    fn commit(&self, put: u32, key: &Key, draft: &Draft) -> Rc<Record> {
+        let stamp = self.next_stamp(super::env::wall_clock_ms(&self.world));
+        let version = Version { stamp, node: self.world.cluster()[usize::from(self.node.0)].clone() };
+        let record = Rc::new(Record { key: key.clone(), version, value: draft.value.clone(), blob: draft.blob });
+        self.stored.borrow_mut().rows.insert(key.clone(), Rc::clone(&record));
+        self.record(Event::PutCommitted { put, record: Rc::clone(&record) });
+        record
+    }
+
+    /// Lets the log show a commit: at once, or as much later as the choice says.
+    fn show(&self, record: Rc<Record>) {
+        let Some(delay) = self.world.draw_delay(self.node, Kind::PutLogged) else { return self.append(record) };
+        let table = self.clone();
+        let later = async move {
+            tokio::time::sleep(delay).await;
+            table.append(record);
+        };
+        self.tasks.start(Some(self.node), "store: log".to_owned(), Box::pin(later)).detach();
+    }
+
+    fn append(&self, record: Rc<Record>) {
+        self.record(Event::Logged { key: record.key.clone(), version: record.version.clone() });
+        self.stored.borrow_mut().log.push(record);
+        self.logged.notify_waiters();
+    }
+
+    async fn refuse(&self, kind: Kind) -> Result<(), StoreError> {
+        match self.world.draw_failure(self.node, kind) {
+            true => Err(StoreError::Refused(format!("{kind} on {}", self.node))),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Table for SimTable {
+    type Changes = SimChanges;
+
+    async fn get(&self, key: &Key) -> Result<Option<Rc<Record>>, StoreError> {
+        self.world.delay(self.node, Kind::Get).await;
+        let refused = self.refuse(Kind::GetRefused).await;
+        let found = refused.map(|()| self.stored.borrow().rows.get(key).cloned());
+        let told = found.clone().map_err(|error| error.to_string());
+        self.record(Event::Got { key: key.clone(), found: told });
+        found
+    }
+
+    async fn scan(&self) -> Result<Vec<Rc<Record>>, StoreError> {
+        self.world.delay(self.node, Kind::Get).await;
+        self.refuse(Kind::GetRefused).await?;
+        Ok(self.rows())
+    }
+
+    async fn put(&self, key: &Key, snapshot: impl FnOnce() -> Draft) -> Result<Version, StoreError> {
+        let put = self.puts.replace(self.puts.get() + 1);
+        self.world.delay(self.node, Kind::PutStart).await;
+        let draft = Rc::new(snapshot());
+        self.record(Event::PutStarted { put, key: key.clone(), draft: Rc::clone(&draft) });
+        self.world.delay(self.node, Kind::PutCommit).await;
+        if let Err(error) = self.refuse(Kind::PutRefused).await {
+            self.record(Event::PutRefused { put, cause: error.to_string() });
+            return Err(error);
+        }
+        let record = self.commit(put, key, &draft);
+        let version = record.version.clone();
+        self.show(record);
+        Ok(version)
+    }
+
+    async fn put_if(&self, record: Record, accept: impl FnOnce(Option<&Record>) -> bool) -> Result<bool, StoreError> {
+        self.world.delay(self.node, Kind::Apply).await;
+        let record = Rc::new(record);
+        let taken = accept(self.stored.borrow().rows.get(&record.key).map(Rc::as_ref));
+        if taken {
+            let mut stored = self.stored.borrow_mut();
+            stored.stamp = stored.stamp.max(record.version.stamp);
+            stored.rows.insert(record.key.clone(), Rc::clone(&record));
+        }
+        self.record(Event::Replicated { record, taken });
+        Ok(taken)
+    }
+
+    fn changes(&self, position: Position) -> SimChanges {
+        SimChanges { stored: Rc::clone(&self.stored), logged: Rc::clone(&self.logged), position }
+    }
+}
+
+/// A subscription to a simulated log.
+pub struct SimChanges {
+    stored: Rc<RefCell<Stored>>,
+    logged: Rc<Notify>,
+    position: Position,
+}
+
+impl Changes for SimChanges {
+    async fn next(&mut self) -> Result<(Position, Rc<Record>), StoreError> {
+        loop {
+            // Ask to be told first: an entry that comes between the look and the wait must not be missed.
+            let logged = self.logged.notified();
+            let entry = self.stored.borrow().log.get(self.position.0 as usize).cloned();
+            if let Some(record) = entry {
+                self.position.0 += 1;
+                return Ok((self.position, record));
+            }
+            logged.await;
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! The simulated network's fabric: `turmoil-net`, the turmoil project's socket stack, driven by our executor.
+//!
+//! Each packet takes 1 ms. Everything less regular (delays, cuts) is a choice, and is made where a node reads and writes
+//! its streams (`network.rs`), so that it is the same in every simulated world.
+
+use std::{collections::VecDeque, io, rc::Rc, time::Duration};
+
+use futures_util::future::LocalBoxFuture;
+use tokio::time::Instant;
+use turmoil_net::{
+    EnterGuard, HostId, KernelConfig, Net, Packet,
+    shim::tokio::net::{TcpListener, TcpStream},
+};
+
+use super::network::{Fabric, RawListener, RawStream};
+use crate::{check::NodeIndex, env::NodeName};
+
+const LATENCY: Duration = Duration::from_millis(1);
+
+/// One segment holds what the TCP window allows.
+const MTU_BYTES: u32 = 65_536 + 40;
+
+/// All hosts' network stacks, and the packets between them. One at a time on a thread.
+pub struct Wire {
+    guard: Rc<EnterGuard>,
+    hosts: Vec<HostId>,
+    in_flight: VecDeque<(Instant, Packet)>,
+    outgoing: Vec<Packet>,
+}
+
+impl Wire {
+    /// A host for each node; the harness itself acts as the first.
+    pub fn new(cluster: &[NodeName]) -> Self {
+        // Retransmission counts egress passes, not time, and nothing is ever lost: keep it out of the way.
+        let config = KernelConfig::default().mtu(MTU_BYTES).retx_threshold(u32::MAX).retx_max(u32::MAX);
+        let mut net = Net::with_config(config);
+        let hosts = cluster.iter().map(|name| net.add_host(name.as_str())).collect();
+        Self { guard: Rc::new(net.enter()), hosts, in_flight: VecDeque::new(), outgoing: Vec::new() }
+    }
+
+    /// What happens next happens on `node`.
+    pub fn enter(&self, node: Option<NodeIndex>) {
+        self.guard.set_current(self.hosts[node.map_or(0, |node| usize::from(node.0))]);
+    }
+
+    /// Delivers the packets that have arrived by `now`.
+    pub fn deliver(&mut self, now: Instant) {
+        while let Some((_, packet)) = self.in_flight.pop_front_if(|(at, _)| *at <= now) {
+            self.guard.deliver(packet);
+        }
+    }
+
+    /// Takes what the hosts have sent on its way; false when there was nothing.
+    pub fn collect(&mut self, now: Instant) -> bool {
+        self.guard.egress_all(&mut self.outgoing);
+        let any = !self.outgoing.is_empty();
+        self.in_flight.extend(self.outgoing.drain(..).map(|packet| (now + LATENCY, packet)));
+        any
+    }
+
+    /// When the next packet arrives.
+    pub fn next_delivery(&self) -> Option<Instant> {
+        self.in_flight.front().map(|(at, _)| *at)
+    }
+}
+
+/// Connections over the wire.
+pub struct WireFabric;
+
+impl Fabric for WireFabric {
+    fn connect(&self, to: &NodeName, port: u16) -> LocalBoxFuture<'static, io::Result<RawStream>> {
+        let address = format!("{to}:{port}");
+        Box::pin(async move { Ok(Box::new(TcpStream::connect(address).await?) as RawStream) })
+    }
+
+    fn listen(&self, port: u16) -> LocalBoxFuture<'static, io::Result<Box<dyn RawListener>>> {
+        Box::pin(async move {
+            let listener = TcpListener::bind(format!("0.0.0.0:{port}")).await?;
+            Ok(Box::new(listener) as Box<dyn RawListener>)
+        })
+    }
+}
+
+impl RawListener for TcpListener {
+    fn accept(&mut self) -> LocalBoxFuture<'_, io::Result<RawStream>> {
+        Box::pin(async move { Ok(Box::new(TcpListener::accept(self).await?.0) as RawStream) })
+    }
+}

@@ -1,0 +1,109 @@
+//! What all nodes of one run share: the decision log, the trace and the virtual clock.
+
+use std::{cell::RefCell, rc::Rc, time::Duration};
+
+use tokio::time::sleep;
+
+use super::choice::{CUT_BOUND, Choices, DELAY_BOUND, DecisionLog, Kind, cut, delay_ms};
+use crate::{
+    check::{Entry, Event, Fault, NodeIndex, Trace},
+    env::{Kill, LocalFuture, NodeName},
+};
+
+/// Runs the tasks of all nodes.
+pub trait Spawner {
+    /// Starts a task of `node`.
+    fn start(&self, node: Option<NodeIndex>, name: String, future: LocalFuture) -> Box<dyn Kill>;
+}
+
+/// One run's shared parts.
+pub struct World {
+    log: RefCell<DecisionLog>,
+    trace: RefCell<Trace>,
+    cluster: Vec<NodeName>,
+    elapsed: Box<dyn Fn() -> Duration>,
+}
+
+impl World {
+    /// A world of `nodes` nodes named n1, n2, …, whose virtual clock is `elapsed`.
+    pub fn new(nodes: u8, log: DecisionLog, elapsed: impl Fn() -> Duration + 'static) -> Rc<Self> {
+        let cluster = (0..nodes).map(|index| NodeName::from(NodeIndex(index).to_string())).collect();
+        Rc::new(Self { log: RefCell::new(log), trace: RefCell::default(), cluster, elapsed: Box::new(elapsed) })
+    }
+
+    /// The names of all nodes, in order.
+    pub fn cluster(&self) -> &[NodeName] {
+        &self.cluster
+    }
+
+    /// The place of a node in the cluster, by name.
+    pub fn index_of(&self, name: &NodeName) -> Option<NodeIndex> {
+        self.cluster.iter().position(|known| known == name).map(|index| NodeIndex(index as u8))
+    }
+
+    /// Virtual time since the start of the run.
+    pub fn elapsed(&self) -> Duration {
+        (self.elapsed)()
+    }
+
+    /// Adds an event to the trace, now.
+    pub fn record(&self, node: Option<NodeIndex>, event: Event) {
+        let at_ms = self.elapsed().as_millis() as u64;
+        self.trace.borrow_mut().push(Entry { at_ms, node, event });
+    }
+
+    /// Draws a value below `bound`.
+    pub fn draw(&self, node: Option<NodeIndex>, kind: Kind, bound: u32) -> u32 {
+        self.log.borrow_mut().draw(kind, node, bound)
+    }
+
+    /// Picks one of the `ready` tasks.
+    pub fn pick_task(&self, ready: &[u32]) -> usize {
+        self.log.borrow_mut().pick_task(ready)
+    }
+
+    /// How much longer something takes; recorded if it does.
+    pub fn draw_delay(&self, node: NodeIndex, kind: Kind) -> Option<Duration> {
+        let ms = delay_ms(self.draw(Some(node), kind, DELAY_BOUND));
+        (ms > 0).then(|| {
+            self.record(Some(node), Event::Fault(Fault::Delayed { what: kind.as_str(), ms }));
+            Duration::from_millis(ms)
+        })
+    }
+
+    /// Waits for as long as the choice says; returns without yielding when it says nothing.
+    pub async fn delay(&self, node: NodeIndex, kind: Kind) {
+        if let Some(delay) = self.draw_delay(node, kind) {
+            sleep(delay).await;
+        }
+    }
+
+    /// How many of `length` bytes are handed on; recorded if not all.
+    pub fn draw_cut(&self, node: NodeIndex, kind: Kind, length: usize) -> usize {
+        if length < 2 {
+            return length;
+        }
+        let part = cut(length, self.draw(Some(node), kind, CUT_BOUND));
+        if part < length {
+            let fault = Fault::Cut { what: kind.as_str(), bytes: part as u64, of: length as u64 };
+            self.record(Some(node), Event::Fault(fault));
+        }
+        part
+    }
+
+    /// Does it fail? Recorded if it does.
+    pub fn draw_failure(&self, node: NodeIndex, kind: Kind) -> bool {
+        let fails = self.draw(Some(node), kind, 2) == 1;
+        if fails {
+            self.record(Some(node), Event::Fault(Fault::Failed { what: kind.as_str() }));
+        }
+        fails
+    }
+
+    /// The trace, the choices that were not 0, and the number of draws; leaves an empty world behind.
+    pub fn take_parts(&self) -> (Trace, Choices, u64) {
+        let log = self.log.replace(DecisionLog::new(Box::new(super::choice::Calm)));
+        let (choices, draws) = log.into_parts();
+        (self.trace.take(), choices, draws)
+    }
+}
