@@ -13,6 +13,8 @@ pub mod deploy;
 pub mod env;
 pub mod replication;
 #[cfg(feature = "sim")]
+pub mod search;
+#[cfg(feature = "sim")]
 pub mod sim;
 #[cfg(feature = "sim")]
 #[path = "../sims/mod.rs"]
