@@ -46,7 +46,8 @@ pub struct Capsule {
     /// Nodes in the cluster.
     pub nodes: u8,
     world: String,
-    component: ComponentNote,
+    /// What was deployed.
+    pub component: ComponentNote,
     /// What was broken.
     pub violation: ViolationNote,
     /// The choices that are not 0.

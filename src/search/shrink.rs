@@ -159,8 +159,12 @@ mod tests {
     }
 
     fn noise() -> Choices {
+        noise_of(40)
+    }
+
+    fn noise_of(each: u32) -> Choices {
         let kinds = [Kind::PutCommit, Kind::Task, Kind::ReadCut];
-        kinds.into_iter().flat_map(|kind| (0..40).map(move |index| (label(kind, index), 15))).collect()
+        kinds.into_iter().flat_map(|kind| (0..each).map(move |index| (label(kind, index), 15))).collect()
     }
 
     #[test]
@@ -213,12 +217,12 @@ mod tests {
         #![proptest_config(regressions("fixtures/regressions/shrink.txt"))]
 
         #[test]
-        fn the_result_breaks_and_is_no_larger(
-            mask in proptest::collection::vec(any::<bool>(), 120),
+        fn whatever_is_needed_is_all_that_is_left(
+            mask in proptest::collection::vec(any::<bool>(), 30),
             floor in 1u32..=15,
         ) {
-            let needed: Choices = noise().into_keys().zip(mask).filter(|(_, on)| *on).map(|(label, _)| (label, floor)).collect();
-            let shrunk = shrink(noise(), needs(needed.clone()), || false);
+            let needed: Choices = noise_of(10).into_keys().zip(mask).filter(|(_, on)| *on).map(|(label, _)| (label, floor)).collect();
+            let shrunk = shrink(noise_of(10), needs(needed.clone()), || false);
             prop_assert_eq!(shrunk.choices, needed);
         }
     }
