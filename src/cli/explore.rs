@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::{
     exit::{Exit, Failure},
-    options::{Jobs, SetupOptions},
+    options::{Jobs, SetupOptions, whole},
     output::{self, count, duration, things},
     progress::Progress,
 };
@@ -26,7 +26,7 @@ pub(super) struct Options {
     #[command(flatten)]
     setup: SetupOptions,
     /// Runs to make
-    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000_000))]
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = whole::<u64>(1..=1_000_000_000_000))]
     runs: u64,
     #[command(flatten)]
     jobs: Jobs,

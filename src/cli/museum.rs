@@ -10,7 +10,7 @@ use clap::Args;
 
 use super::{
     exit::{Exit, Failure},
-    options::Jobs,
+    options::{Jobs, whole},
     output::{self, count, duration, things},
 };
 use crate::{
@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// Workshops at once, at most, unless told otherwise: a build keeps several cores busy by itself.
-const JOBS_MAX: usize = 4;
+const JOBS_MAX: NonZeroUsize = NonZeroUsize::new(4).expect("not zero");
 
 #[derive(Clone, Debug, Args)]
 pub(super) struct Options {
@@ -35,7 +35,7 @@ pub(super) struct Options {
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
     /// Runs for each exhibit
-    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = whole::<u64>(1..=1_000_000_000))]
     runs: u64,
     /// The seed: a number, or a commit hash
     #[arg(long, value_name = "S", default_value = "1")]
@@ -70,7 +70,7 @@ fn plan(options: &Options) -> Result<Tour, Failure> {
     let root = find_root(Path::new(env!("CARGO_MANIFEST_DIR")), &current);
     let root = root.ok_or_else(|| Failure::usage("the museum edits the sources of drydock: run it in their folder"))?;
     let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |target| current.join(target));
-    let jobs = options.jobs.count().min(NonZeroUsize::new(JOBS_MAX).expect("not zero"));
+    let jobs = options.jobs.count().min(JOBS_MAX);
     Ok(Tour { root, base: target.join("museum"), budget: Budget { runs: options.runs, seed: options.seed }, jobs })
 }
 

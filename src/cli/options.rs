@@ -1,6 +1,6 @@
 //! What several commands are told in the same way.
 
-use std::{num::NonZeroUsize, path::PathBuf, sync::Arc};
+use std::{fmt::Display, num::NonZeroUsize, ops::RangeInclusive, path::PathBuf, str::FromStr, sync::Arc};
 
 use clap::Args;
 
@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Threads, at most: more would only wait for each other.
-const JOBS_MAX: usize = 512;
+const JOBS_MAX: NonZeroUsize = NonZeroUsize::new(512).expect("not zero");
 
 /// What is run.
 #[derive(Clone, Debug, Args)]
@@ -28,7 +28,7 @@ pub(super) struct SetupOptions {
     #[arg(long, value_name = "S", default_value = "1")]
     pub(super) seed: Seed,
     /// Nodes in the cluster, 1 to 9
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=9))]
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = whole::<u8>(1..=9))]
     pub(super) nodes: u8,
     /// Deploy this: a directory, or an npm-style .tgz; without it, a built-in component
     #[arg(long, value_name = "PATH")]
@@ -68,7 +68,7 @@ fn pick_scenarios(name: Option<&str>, all: &'static [Scenario]) -> Result<Vec<&'
 #[derive(Clone, Copy, Debug, Args)]
 pub(super) struct Jobs {
     /// Threads to run on [default: one for each core]
-    #[arg(long, value_name = "N", value_parser = parse_jobs)]
+    #[arg(long, value_name = "N", value_parser = whole(NonZeroUsize::MIN..=JOBS_MAX))]
     jobs: Option<NonZeroUsize>,
 }
 
@@ -79,9 +79,15 @@ impl Jobs {
     }
 }
 
-fn parse_jobs(text: &str) -> Result<NonZeroUsize, String> {
-    let jobs = text.parse().ok().filter(|jobs: &NonZeroUsize| jobs.get() <= JOBS_MAX);
-    jobs.ok_or_else(|| format!("it must be a number from 1 to {JOBS_MAX}"))
+/// Parses a number within `range`.
+pub(super) fn whole<T>(range: RangeInclusive<T>) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static
+where
+    T: FromStr + PartialOrd + Display + Clone + Send + Sync + 'static,
+{
+    move |text| {
+        let number = text.parse().ok().filter(|number| range.contains(number));
+        number.ok_or_else(|| format!("it must be a number from {} to {}", range.start(), range.end()))
+    }
 }
 
 #[cfg(test)]

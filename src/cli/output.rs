@@ -4,7 +4,7 @@
 
 use std::io::{self, Write};
 
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 
 use super::exit::{Exit, Failure};
 
@@ -55,10 +55,13 @@ fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+/// A rule below the header, and nothing else.
+const STYLE: TableStyle = TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
+
 /// A table without colours: a header, then rows; columns whose header ends in `#` hold numbers.
 pub(super) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
-    table.force_no_tty().load_style(presets::UTF8_HORIZONTAL_ONLY);
+    table.force_no_tty().load_style(STYLE);
     table.set_header(header.iter().map(|name| name.trim_end_matches('#')));
     table.add_rows(rows);
     for (index, name) in header.iter().enumerate() {

@@ -13,7 +13,7 @@ use clap::Args;
 
 use super::{
     exit::{Exit, Failure},
-    options::SetupOptions,
+    options::{SetupOptions, whole},
     output::{self, things},
 };
 use crate::{
@@ -29,7 +29,7 @@ pub(super) struct Options {
     #[command(flatten)]
     setup: SetupOptions,
     /// Seeds for each scenario
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = whole::<u64>(1..=1_000_000))]
     seeds: u64,
     /// Compare with this executable, for instance a debug build, instead of another process of this one
     #[arg(long, value_name = "EXE")]

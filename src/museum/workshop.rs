@@ -149,7 +149,7 @@ fn output_within(mut child: Child, limit: Duration) -> io::Result<Option<Vec<u8>
 fn first_error(said: &str) -> String {
     let lines = || said.lines().map(str::trim).filter(|line| !line.is_empty());
     let telling = lines().find(|line| line.contains("error"));
-    telling.or_else(|| lines().last()).unwrap_or("it said nothing").to_owned()
+    telling.or_else(|| lines().next_back()).unwrap_or("it said nothing").to_owned()
 }
 
 /// Makes `to` equal to `from`, a file or a folder that may be missing. Files that are equal keep their times.
