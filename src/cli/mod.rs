@@ -15,6 +15,7 @@ mod scenarios;
 mod twice;
 
 use std::{
+    backtrace::{Backtrace, BacktraceStatus},
     panic::{self, AssertUnwindSafe, PanicHookInfo, catch_unwind},
     process::ExitCode,
 };
@@ -22,6 +23,7 @@ use std::{
 use clap::{Parser, Subcommand};
 
 use self::exit::{Exit, Failure};
+use crate::search::explore::panic_message;
 
 /// Explores thousands of deploys of a component on a simulated cluster, and checks every promise.
 ///
@@ -62,8 +64,7 @@ pub fn main() -> ExitCode {
         Ok(cli) => run(&cli),
         Err(error) => output::answer_clap(&error),
     }));
-    // The hook has said what panicked.
-    let ended = ended.unwrap_or(Ok(Exit::Internal));
+    let ended = ended.unwrap_or_else(|panic| Err(Failure::internal(panic_message(&*panic))));
     ended.unwrap_or_else(|failure| output::complain(&failure)).into()
 }
 
@@ -80,8 +81,14 @@ fn run(cli: &Cli) -> Result<Exit, Failure> {
     }
 }
 
+/// Says where drydock itself panicked; what and why is said when the panic arrives in [`main`].
 fn report_panic(info: &PanicHookInfo<'_>) {
-    output::error_line(&format!("internal error: {info}; please report it, with the command line"));
+    let place = info.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
+    output::error_line(&format!("panic at {place}: please report it with the command line"));
+    let backtrace = Backtrace::capture();
+    if backtrace.status() == BacktraceStatus::Captured {
+        output::error_line(&backtrace.to_string());
+    }
 }
 
 #[cfg(test)]
