@@ -1,7 +1,7 @@
 //! The command line: one file for each command.
 //!
-//! Commands parse ([`options`]), call `search` or `museum`, and print ([`output`]); no decision about runs is taken here.
-//! How each ends is an [`Exit`] or a [`Failure`].
+//! Commands parse (`options`), call `search` or `museum`, and print (`output`); no decision about runs is taken here.
+//! How each ends is an `Exit` or a `Failure`.
 
 mod exit;
 mod explore;

@@ -1,6 +1,6 @@
 //! A violation in plain words: what broke, what it took, who did what and when, and how to see it again.
 //!
-//! The choices are told by [`words`], the telling events of the trace are chosen by [`cast`]. Never more than
+//! The choices are told by `words`, the telling events of the trace are chosen by `cast`. Never more than
 //! [`LINES_MAX`] lines, whatever happened.
 
 mod cast;
