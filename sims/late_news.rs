@@ -14,6 +14,7 @@ use crate::{
         event::{Event, PhaseStatus, ProgressEmitter},
         recorder::{NewDeployment, Recorder},
         row::Status,
+        slots::ProjectName,
     },
     env::Env,
     sim::{cluster::Cluster, env::SimEnv, scenario::Scenario},
@@ -38,24 +39,25 @@ async fn tell(cluster: Cluster) {
 
 async fn hear(cluster: &Cluster, env: &SimEnv) {
     let progress = ProgressEmitter::default();
-    let new = NewDeployment::of_project(env.fresh_id(), "late-news");
+    let project = ProjectName::parse("late-news").expect("a plain name");
+    let new = NewDeployment::of_project(env.fresh_id(), project);
     let Ok(recorder) = Recorder::create(env, &progress, new).await else { return };
     let recorder = Rc::new(recorder);
     for step in 0..STEPS {
         match cluster.choose(8) {
-            0 => progress.emit(Event::phase(PHASES[step as usize % PHASES.len()], PhaseStatus::Start)),
-            1 => progress.emit(Event::install("npm", "stdout", "added 1 package")),
+            0 => progress.emit(&Event::phase(PHASES[step as usize % PHASES.len()], PhaseStatus::Start)),
+            1 => progress.emit(&Event::warning("disk nearly full")),
             2 => recorder.record_peer(&outcome(cluster)),
             3 => recorder.record_peers(&[outcome(cluster), outcome(cluster)]),
             4 => recorder.seal(),
             5 => finish_apart(env, &recorder),
             6 => sleep(Duration::from_millis(5)).await,
-            _ => progress.emit(Event::peer(outcome(cluster))),
+            _ => progress.emit(&Event::peer(outcome(cluster))),
         }
     }
     let _ = recorder.finish(Status::Success, None).await;
     recorder.record_peer(&outcome(cluster));
-    progress.emit(Event::phase("restart", PhaseStatus::Start));
+    progress.emit(&Event::phase("restart", PhaseStatus::Start));
 }
 
 /// The end may come while events still come in, and more than once.

@@ -7,11 +7,20 @@
 //! - [`deploy`] is the deploy logic: the row, the recorder, the origin, the peer, components on disk.
 //! - [`check`] judges what a run did: traces and invariants.
 //! - [`sim`] is the simulated world; `sims` holds the scenarios that it tells.
+//! - [`search`] looks for runs that break an invariant, and makes them small and clear.
+//! - [`museum`] puts historic bugs back to see whether they are caught.
+//! - [`cli`] is the command line over all of it.
 
 pub mod check;
+#[cfg(feature = "sim")]
+pub mod cli;
 pub mod deploy;
 pub mod env;
+#[cfg(feature = "sim")]
+pub mod museum;
 pub mod replication;
+#[cfg(feature = "sim")]
+pub mod search;
 #[cfg(feature = "sim")]
 pub mod sim;
 #[cfg(feature = "sim")]

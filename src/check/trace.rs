@@ -15,13 +15,13 @@ pub struct NodeIndex(pub u8);
 
 impl fmt::Display for NodeIndex {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "n{}", self.0 + 1)
+        f.pad(&format!("n{}", self.0 + 1))
     }
 }
 
 impl fmt::Debug for NodeIndex {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
+        write!(f, "n{}", self.0 + 1)
     }
 }
 

@@ -1,8 +1,10 @@
-//! From a row's payload to a live build: extract, install, load, swap. The same on the origin and on a peer.
+//! From a row's payload to a live build: extract, install, swap. The same on the origin and on a peer.
 
-use std::path::Path;
+use std::{cell::RefCell, future::Future, io, path::PathBuf, rc::Rc};
 
-use serde_json::json;
+use bytes::Bytes;
+use futures_util::{Stream, stream};
+use tokio_util::io::StreamReader;
 
 use super::{
     archive::{self, ArchiveError, Limits},
@@ -13,9 +15,9 @@ use super::{
     install::{self, InstallError},
     request::InstallPlan,
     row::Deployment,
-    slots::{self, Live, ProjectLocks, Slots, SwapError},
+    slots::{self, ProjectLocks, Slots, SwapError},
 };
-use crate::env::{Env, OutputStream};
+use crate::env::{BlobId, Disk, Env, Journal};
 
 /// Why a node does not run a build.
 #[derive(Debug, thiserror::Error)]
@@ -23,19 +25,12 @@ pub enum BuildError {
     /// The row names no payload.
     #[error("deployment {0} has no payload: it was dropped or never came; deploy again")]
     NoPayload(uuid::Uuid),
-    /// The payload could not be read.
-    #[error(transparent)]
-    Payload(#[from] BlobReadError),
-    /// The payload is no component.
+    /// The payload is no component, or could not be read.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
     /// The payload is not what the row says.
-    #[error("the payload does not match its row: expected sha256 {expected} over {expected_bytes} bytes, read {actual} over {actual_bytes}; deploy again")]
+    #[error("the payload does not match its row: it has sha256 {actual} over {actual_bytes} bytes; deploy again")]
     Mismatch {
-        /// Lower-case hex SHA-256 of the row.
-        expected: String,
-        /// Bytes by the row.
-        expected_bytes: u64,
         /// Lower-case hex SHA-256 of what was read.
         actual: String,
         /// Bytes read.
@@ -49,10 +44,44 @@ pub enum BuildError {
     Swap(#[from] SwapError),
 }
 
+impl BuildError {
+    /// The phase that failed.
+    pub fn phase(&self) -> &'static str {
+        match self {
+            Self::NoPayload(_) | Self::Archive(_) | Self::Mismatch { .. } => "extract",
+            Self::Install(_) => "install",
+            Self::Swap(_) => "load",
+        }
+    }
+
+    /// A word for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NoPayload(_) => "no_payload",
+            Self::Archive(ArchiveError::Payload(BlobReadError::Unavailable { .. })) => "payload_unavailable",
+            Self::Archive(ArchiveError::Payload(BlobReadError::Incomplete { .. })) => "payload_incomplete",
+            Self::Archive(ArchiveError::Payload(BlobReadError::Gone { .. })) => "payload_gone",
+            Self::Archive(_) => "bad_archive",
+            Self::Mismatch { .. } => "payload_mismatch",
+            Self::Install(_) => "install_failed",
+            Self::Swap(_) => "swap_failed",
+        }
+    }
+
+    /// The last lines that the installer printed.
+    pub fn install_output(&self) -> Option<&[String]> {
+        match self {
+            Self::Install(error) => error.output(),
+            _ => None,
+        }
+    }
+}
+
 /// What is to be built, and how.
 pub(super) struct Plan<'a> {
     pub(super) deployment: &'a Deployment,
     pub(super) install: &'a InstallPlan,
+    /// For the payload's arrival.
     pub(super) budget: Budget,
 }
 
@@ -63,11 +92,13 @@ pub(super) async fn build<E: Env>(
     progress: &ProgressEmitter,
     plan: &Plan<'_>,
 ) -> Result<(), BuildError> {
-    let slots = Slots::new(&plan.deployment.project_name(), plan.deployment.deployment_id);
-    let _one_at_a_time = locks.lock(&plan.deployment.project_name()).await;
-    let built = stage_and_swap(env, progress, plan, &slots).await;
-    if built.is_err() {
-        slots::discard_staging(env.disk(), &slots).await;
+    let project = &plan.deployment.project;
+    let slots = Slots::new(project, plan.deployment.deployment_id);
+    let _one_at_a_time = locks.lock(project).await;
+    let built = stage_and_swap(env, progress, plan, slots.clone()).await;
+    if let Err(cause) = env.disk().remove_all(&slots.staged).await {
+        let what = format!("removal of {}", slots.staged.display());
+        env.journal(Journal::Dropped { what, cause: cause.to_string() });
     }
     built
 }
@@ -76,22 +107,57 @@ async fn stage_and_swap<E: Env>(
     env: &E,
     progress: &ProgressEmitter,
     plan: &Plan<'_>,
-    slots: &Slots,
+    mut slots: Slots,
 ) -> Result<(), BuildError> {
-    in_phase(progress, "extract", extract(env, plan, slots)).await?;
-    in_phase(progress, "install", run_install(env, progress, plan, slots)).await?;
-    slots::swap(env.disk(), slots, &Live::of(plan.deployment)).await?;
-    Ok(())
+    slots.staged = in_phase(progress, "extract", extract(env, plan, &slots)).await?;
+    let install = install::install(env, &slots.staged, plan.install, |line| progress.emit(&Event::install(line)));
+    in_phase(progress, "install", install).await?;
+    Ok(slots::swap(env.disk(), &slots).await?)
 }
 
-/// Emits a phase's start, and its end if it goes well.
-async fn in_phase<T, Err>(
+/// Emits a phase's start, and how it ends.
+async fn in_phase<T, F>(
     progress: &ProgressEmitter,
     phase: &'static str,
-    work: impl Future<Output = Result<T, Err>>,
-) -> Result<T, Err> {
-    progress.emit(Event::phase(phase, PhaseStatus::Start));
-    let done = work.await?;
-    progress.emit(Event::phase(phase, PhaseStatus::Done));
-    Ok(done)
+    work: impl Future<Output = Result<T, F>>,
+) -> Result<T, F> {
+    progress.emit(&Event::phase(phase, PhaseStatus::Start));
+    let worked = work.await;
+    let status = if worked.is_ok() { PhaseStatus::Done } else { PhaseStatus::Error };
+    progress.emit(&Event::phase(phase, status));
+    worked
+}
+
+/// Unpacks the row's blob, not what came with the request, and holds it against the row's hash and size. Returns where
+/// the component stands.
+async fn extract<E: Env>(env: &E, plan: &Plan<'_>, slots: &Slots) -> Result<PathBuf, BuildError> {
+    let deployment = plan.deployment;
+    let blob = deployment.payload_blob.ok_or(BuildError::NoPayload(deployment.deployment_id))?;
+    let hashing = Rc::new(RefCell::new(Hashing::default()));
+    let payload = payload(env, blob, plan.budget, Rc::clone(&hashing));
+    let payload = std::pin::pin!(payload);
+    let unpacked = archive::unpack(StreamReader::new(payload), env.disk(), &slots.staged, Limits::default()).await?;
+    let hashing = hashing.borrow();
+    let (actual, actual_bytes) = (hashing.hash(), hashing.bytes());
+    if deployment.payload_hash.as_ref() != Some(&actual) || deployment.payload_size != Some(actual_bytes) {
+        return Err(BuildError::Mismatch { actual, actual_bytes });
+    }
+    Ok(unpacked.root)
+}
+
+/// The blob's bytes at their reader's pace, hashed as they go by.
+fn payload<E: Env>(
+    env: &E,
+    blob: BlobId,
+    budget: Budget,
+    hashing: Rc<RefCell<Hashing>>,
+) -> impl Stream<Item = io::Result<Bytes>> + '_ {
+    let blobs = BlobStream::new(env.blobs(), blob, budget);
+    stream::try_unfold((blobs, hashing), |(mut blobs, hashing)| async move {
+        let piece = blobs.next().await.map_err(io::Error::other)?;
+        Ok(piece.map(|piece| {
+            hashing.borrow_mut().update(&piece);
+            (piece, (blobs, hashing))
+        }))
+    })
 }

@@ -7,8 +7,8 @@ use futures_util::{StreamExt, stream::FuturesUnordered};
 use serde_json::{Value, json};
 
 use crate::{
-    env::{Env, NodeName},
-    replication::operations::{self, CallError, Deadlines},
+    env::{Env, NodeName, Task},
+    replication::operations::{self, CallError},
 };
 
 /// Forwards `operation` to each of `peers`, and calls `settled` with each outcome as it comes; returns when every peer
@@ -27,11 +27,11 @@ pub(super) async fn dispatch<E: Env>(
 }
 
 /// One peer's outcome. A task of its own, so that one peer's connection never waits for another's.
-fn ask<E: Env>(env: &E, peer: &NodeName, operation: &Bytes, deadline: Duration) -> crate::env::Task<Value> {
+fn ask<E: Env>(env: &E, peer: &NodeName, operation: &Bytes, deadline: Duration) -> Task<Value> {
     let (asking, peer, operation) = (env.clone(), peer.clone(), operation.clone());
     env.spawn(format!("dispatch to {peer}"), async move {
         let started_at = asking.wall_clock_ms();
-        let answer = operations::call(&asking, &peer, operation, Deadlines::answer_within(deadline)).await;
+        let answer = operations::call(&asking, &peer, &operation, deadline).await;
         let completed_at = asking.wall_clock_ms();
         match answer {
             Ok(answer) => outcome_of_answer(&peer, &answer, started_at, completed_at),

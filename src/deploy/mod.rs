@@ -6,10 +6,12 @@
 pub mod archive;
 pub mod await_row;
 pub mod blob_stream;
+pub mod budget;
 pub mod build;
 pub mod dispatch;
 pub mod event;
 pub mod event_log;
+pub mod hashing;
 pub mod install;
 pub mod lines;
 pub mod node;

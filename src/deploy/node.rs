@@ -8,8 +8,7 @@ use serde_json::Value;
 
 use super::{
     event::{Event, ProgressEmitter},
-    origin,
-    peer,
+    origin, peer,
     recorder::UploadError,
     request::DeployRequest,
     slots::ProjectLocks,
@@ -101,7 +100,7 @@ pub(super) fn journal_progress<E: Env>(
 ) -> super::event::Subscription {
     let env = env.clone();
     progress.subscribe(move |event| {
-        env.journal(Journal::Progress { deployment_id, event: event.name(), data: event.data() });
+        env.journal(Journal::Progress { deployment_id, event: event.name(), data: event.data().clone() });
         Ok(())
     })
 }

@@ -10,7 +10,7 @@ use super::{
     dispatch::dispatch,
     event::{Event, PhaseStatus, ProgressEmitter},
     node::{Upload, journal_progress},
-    outcome,
+    outcome::PeerResult,
     recorder::{IngestError, NewDeployment, Recorder},
     request::{DeployRequest, PeerFailures, PeerOperation, Reach},
     row::{DeployFailure, Status},
@@ -32,7 +32,7 @@ enum Failure {
     #[error(transparent)]
     Build(#[from] BuildError),
     #[error("{message}")]
-    Peers { message: String, failed: Vec<Value> },
+    Peers { message: String, failed: Vec<PeerResult> },
     #[error("deployed, but the outcome could not be recorded: {0}")]
     Outcome(StoreError),
 }
@@ -115,7 +115,7 @@ impl<E: Env> Deploy<'_, E> {
     async fn create(&self) -> Result<Recorder<E>, StoreError> {
         let new = NewDeployment {
             deployment_id: self.id,
-            project: self.request.project.to_string(),
+            project: self.request.project.clone(),
             package_identifier: None,
             restart_mode: None,
             user: self.request.user.clone(),
@@ -131,7 +131,7 @@ impl<E: Env> Deploy<'_, E> {
         self.build(recorder).await?;
         self.emit_phase("prepare", PhaseStatus::Done);
         let coverage = self.replicate(recorder).await;
-        self.judge(recorder, coverage)
+        self.judge(coverage)
     }
 
     /// Builds from the row's blob, not from the request: what the peers will get is what the origin runs.
@@ -147,19 +147,18 @@ impl<E: Env> Deploy<'_, E> {
         if self.request.reach == Reach::OriginOnly {
             return Coverage::default();
         }
-        let peers: Vec<NodeName> =
-            self.env.members().into_iter().filter(|member| member != self.env.node()).collect();
+        let peers: Vec<NodeName> = self.env.members().into_iter().filter(|member| member != self.env.node()).collect();
         recorder.seal();
         self.emit_phase("replicate", PhaseStatus::Start);
         let mut coverage = Coverage::expecting(&peers);
         let operation = self.operation();
         let deadline = self.request.deployment_timeout + self.request.install.timeout + ANSWER_MARGIN;
         dispatch(self.env, &peers, &operation, deadline, |outcome| {
-            coverage.settle(outcome::normalize(&outcome));
-            self.progress.emit(Event::peer(outcome));
+            coverage.settle(&outcome);
+            recorder.record_peer(&outcome);
+            self.progress.emit(&Event::peer(outcome));
         })
         .await;
-        recorder.record_peers(&coverage.outcomes());
         self.emit_phase("replicate", PhaseStatus::Done);
         coverage
     }
@@ -169,7 +168,7 @@ impl<E: Env> Deploy<'_, E> {
         serde_json::to_vec(&operation).expect("an operation is plain JSON").into()
     }
 
-    fn judge(&self, _: &Recorder<E>, coverage: Coverage) -> Result<Coverage, Failure> {
+    fn judge(&self, coverage: Coverage) -> Result<Coverage, Failure> {
         match coverage.verdict() {
             Verdict::Success => Ok(coverage),
             Verdict::Failure { .. } if self.request.peer_failures == PeerFailures::Ignore => Ok(coverage),
@@ -221,6 +220,6 @@ impl<E: Env> Deploy<'_, E> {
     }
 
     fn emit_phase(&self, phase: &'static str, status: PhaseStatus) {
-        self.progress.emit(Event::phase(phase, status));
+        self.progress.emit(&Event::phase(phase, status));
     }
 }

@@ -1,1 +1,167 @@
-//! To be written.
+//! Frames of the channel: length-delimited, in postcard; chunks are never copied.
+
+use std::io;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::{SinkExt, StreamExt};
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::codec::{FramedRead, FramedWrite, LengthDelimitedCodec};
+
+use crate::env::{BlobId, Key, NodeName, Position, Record, Version};
+
+/// The longest frame. A row is far smaller, a chunk is [`CHUNK_BYTES_MAX`]; an operation that is longer is refused.
+pub const FRAME_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// The most bytes of a blob in one frame (`BLOB_CHUNK`).
+pub const CHUNK_BYTES_MAX: usize = 64 * 1024;
+
+/// The version of the channel's protocol; both ends must speak the same.
+pub const PROTOCOL: u32 = 1;
+
+/// What goes over a connection between two nodes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Frame<'a> {
+    /// The subscriber's first words.
+    Subscribe {
+        /// See [`PROTOCOL`].
+        protocol: u32,
+        /// Who subscribes.
+        node: NodeName,
+        /// From where on in the sender's log.
+        after: Position,
+    },
+    /// An entry of the sender's log.
+    Row {
+        /// Its place there.
+        position: Position,
+        /// Its key.
+        key: Key,
+        /// Its version.
+        version: Version,
+        /// The encoded row.
+        #[serde(borrow)]
+        value: &'a [u8],
+        /// The blob that it refers to.
+        blob: Option<BlobId>,
+    },
+    /// A blob begins, from its first byte.
+    BlobBegin(BlobId),
+    /// The next bytes of a blob (`BLOB_CHUNK`).
+    BlobChunk {
+        /// Which blob.
+        id: BlobId,
+        /// The place of the first byte.
+        offset: u64,
+        /// The bytes.
+        #[serde(borrow)]
+        bytes: &'a [u8],
+    },
+    /// A blob is whole.
+    BlobEnd {
+        /// Which blob.
+        id: BlobId,
+        /// Its length.
+        bytes: u64,
+        /// Its XXH3 of 128 bits: against errors of the transfer; the payload's SHA-256 is checked where it is used.
+        checksum: u128,
+    },
+    /// A blob cannot be sent, now or later.
+    BlobFailed {
+        /// Which blob.
+        id: BlobId,
+        /// Why.
+        cause: String,
+    },
+    /// Nothing but a sign of life.
+    Ping,
+    /// An operation; the first words on a connection of its own.
+    Operation {
+        /// See [`PROTOCOL`].
+        protocol: u32,
+        /// Who asks.
+        node: NodeName,
+        /// What, as JSON.
+        #[serde(borrow)]
+        operation: &'a [u8],
+    },
+    /// The answer to an operation, as JSON.
+    Answer(#[serde(borrow)] &'a [u8]),
+    /// The other end does not go on, and says why.
+    Closing(String),
+}
+
+/// Why a connection cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum FrameError {
+    /// The connection broke, or a frame was longer than the limit.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// A frame that says nothing.
+    #[error("malformed frame: {0}")]
+    Malformed(#[from] postcard::Error),
+    /// A frame that is out of place.
+    #[error("out of place: {0}")]
+    OutOfPlace(String),
+    /// The other end closed in good order, or said why.
+    #[error("connection closed{}", why.as_deref().map(|why| format!(": {why}")).unwrap_or_default())]
+    Closed {
+        /// What it said.
+        why: Option<String>,
+    },
+}
+
+fn codec() -> LengthDelimitedCodec {
+    LengthDelimitedCodec::builder().max_frame_length(FRAME_BYTES_MAX).new_codec()
+}
+
+/// The encoded frame.
+pub fn encode(frame: &Frame<'_>) -> Bytes {
+    postcard::to_stdvec(frame).expect("frames hold nothing that postcard cannot encode").into()
+}
+
+/// The frame that `bytes` encode.
+pub fn decode(bytes: &[u8]) -> Result<Frame<'_>, FrameError> {
+    Ok(postcard::from_bytes(bytes)?)
+}
+
+/// The record of a row frame that `frame` was decoded from.
+pub fn record(frame: &Bytes, key: Key, version: Version, value: &[u8], blob: Option<BlobId>) -> Record {
+    Record { key, version, value: frame.slice_ref(value), blob }
+}
+
+/// The reading end of a connection.
+pub struct FrameReader<R>(FramedRead<R, LengthDelimitedCodec>);
+
+impl<R: AsyncRead + Unpin> FrameReader<R> {
+    /// Reads frames from `reader`.
+    pub fn new(reader: R) -> Self {
+        Self(FramedRead::new(reader, codec()))
+    }
+
+    /// The next frame's bytes, for [`decode`]. Safe to cancel.
+    pub async fn next(&mut self) -> Result<Bytes, FrameError> {
+        let frame = self.0.next().await.ok_or(FrameError::Closed { why: None })?;
+        Ok(frame.map(BytesMut::freeze)?)
+    }
+}
+
+/// The writing end of a connection.
+pub struct FrameWriter<W>(FramedWrite<W, LengthDelimitedCodec>);
+
+impl<W: AsyncWrite + Unpin> FrameWriter<W> {
+    /// Writes frames to `writer`.
+    pub fn new(writer: W) -> Self {
+        Self(FramedWrite::new(writer, codec()))
+    }
+
+    /// Sends an encoded frame; waits while the connection is full.
+    pub async fn send(&mut self, frame: Bytes) -> Result<(), FrameError> {
+        Ok(self.0.send(frame).await?)
+    }
+
+    /// Ends this direction: the other end reads what was sent, then its end.
+    pub async fn close(&mut self) -> Result<(), FrameError> {
+        Ok(SinkExt::<Bytes>::close(&mut self.0).await?)
+    }
+}

@@ -217,9 +217,10 @@ impl Cluster {
         let world = Rc::clone(&self.0.world);
         let sees = move |progress: &Progress| {
             let (event, data) = (progress.name(), progress.data());
-            world.record(Some(origin), Event::ClientSaw { deploy, event, data });
+            world.record(Some(origin), Event::ClientSaw { deploy, event, data: data.clone() });
         };
-        self.on(origin, move |node| Box::pin(async move { node.deploy_component(request, Some(upload), sees).await })).await
+        self.on(origin, move |node| Box::pin(async move { node.deploy_component(request, Some(upload), sees).await }))
+            .await
     }
 }
 

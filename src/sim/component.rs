@@ -1,4 +1,337 @@
-//! Components as the harness reads them.
+//! Components as the harness reads them: what is uploaded, and the tree that every node must run.
+//!
+//! The tree is worked out by a reading of its own (the `tar` crate over the whole archive at once), apart from the
+//! unpacking under test.
 
-/// To be replaced by the loader.
-pub struct Component;
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    io::Read,
+    path::{Component as Part, Path, PathBuf},
+};
+
+use bytes::Bytes;
+use flate2::read::MultiGzDecoder;
+use sha2::{Digest, Sha256};
+use tar::{Archive, Builder, EntryType, Header};
+use walkdir::WalkDir;
+
+use crate::{
+    check::{TreeDigest, TreeEntry, TreeHasher},
+    deploy::hashing::hex,
+};
+
+/// The directory that everything is packed under, as npm does it.
+const TOP: &str = "package";
+
+const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+
+/// The built-in component: `fixtures/components/hello`.
+const HELLO: [(&str, &[u8]); 7] = [
+    ("config.yaml", include_bytes!("../../fixtures/components/hello/config.yaml")),
+    ("data/empty.txt", include_bytes!("../../fixtures/components/hello/data/empty.txt")),
+    ("data/words.txt", include_bytes!("../../fixtures/components/hello/data/words.txt")),
+    ("index.js", include_bytes!("../../fixtures/components/hello/index.js")),
+    ("lib/messages/greetings.js", include_bytes!("../../fixtures/components/hello/lib/messages/greetings.js")),
+    ("package.json", include_bytes!("../../fixtures/components/hello/package.json")),
+    ("scripts/postinstall.js", include_bytes!("../../fixtures/components/hello/scripts/postinstall.js")),
+];
+
+/// What stands under a name of a component.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// A directory.
+    Dir,
+    /// A file.
+    File {
+        /// May it be executed?
+        executable: bool,
+        /// Its bytes.
+        bytes: Bytes,
+    },
+    /// A link that holds this target.
+    Symlink(String),
+}
+
+/// A component, ready to be uploaded.
+#[derive(Clone, Debug)]
+pub struct Component {
+    /// The project it is deployed as.
+    pub name: String,
+    /// The archive that is uploaded.
+    pub payload: Bytes,
+    /// Lower-case hex SHA-256 of the payload.
+    pub hash: String,
+    /// What every node must run, by path.
+    pub tree: BTreeMap<String, Entry>,
+    digest: TreeDigest,
+}
+
+/// Why a path is no component.
+#[derive(Debug, thiserror::Error)]
+#[error("`{path}` is no component: {why}")]
+pub struct ComponentError {
+    /// What was given.
+    pub path: String,
+    /// What is wrong with it, and what to do.
+    pub why: String,
+}
+
+impl Component {
+    /// Reads the component at `path`: a directory, or an archive as `npm pack` makes it; without a path the built-in one.
+    ///
+    /// # Errors
+    /// When there is nothing, nothing usable, or something that does not belong into a component.
+    pub fn load(path: Option<&Path>) -> Result<Self, ComponentError> {
+        let Some(path) = path else {
+            let tree = HELLO.iter().map(|(name, bytes)| ((*name).to_owned(), plain_file(Bytes::from_static(bytes))));
+            return Ok(Self::packed("hello", tree.collect()));
+        };
+        read(path).map_err(|why| ComponentError { path: path.display().to_string(), why })
+    }
+
+    /// A component of one file, of about `bytes` in all.
+    pub fn of_size(name: &str, bytes: usize) -> Self {
+        let filler: Vec<u8> = (0..bytes.saturating_sub(3 * 512)).map(|index| (index % 251) as u8).collect();
+        Self::packed(name, BTreeMap::from([("data.bin".to_owned(), plain_file(filler.into()))]))
+    }
+
+    /// The digest of its tree.
+    pub fn digest(&self) -> TreeDigest {
+        self.digest
+    }
+
+    fn packed(name: &str, files: BTreeMap<String, Entry>) -> Self {
+        Self::new(name, pack(&files), with_parents(files))
+    }
+
+    fn new(name: &str, payload: Bytes, tree: BTreeMap<String, Entry>) -> Self {
+        let hash = hex(&Sha256::digest(&payload));
+        let digest = digest(&tree);
+        Self { name: project_name(name), payload, hash, tree, digest }
+    }
+}
+
+fn plain_file(bytes: Bytes) -> Entry {
+    Entry::File { executable: false, bytes }
+}
+
+fn digest(tree: &BTreeMap<String, Entry>) -> TreeDigest {
+    let mut hasher = TreeHasher::default();
+    for (path, entry) in tree {
+        match entry {
+            Entry::Dir => hasher.add(path, TreeEntry::Dir),
+            Entry::Symlink(target) => hasher.add(path, TreeEntry::Symlink(target)),
+            Entry::File { executable, bytes } => {
+                let pieces = std::slice::from_ref(bytes);
+                hasher.add(path, TreeEntry::File { executable: *executable, pieces });
+            }
+        }
+    }
+    hasher.finish()
+}
+
+fn read(path: &Path) -> Result<Component, String> {
+    let found = fs::metadata(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => "nothing is there; give a directory, or an archive that `npm pack` made".to_owned(),
+        _ => error.to_string(),
+    })?;
+    let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("component");
+    let (payload, tree) = if found.is_dir() {
+        let tree = read_dir(path)?;
+        (pack(&tree), with_parents(tree))
+    } else {
+        let payload = Bytes::from(fs::read(path).map_err(|error| error.to_string())?);
+        let tree = read_archive(&payload)?;
+        (payload, tree)
+    };
+    Ok(Component::new(&name_of(&tree).unwrap_or_else(|| stem.to_owned()), payload, tree))
+}
+
+/// The name in the component's package.json.
+fn name_of(tree: &BTreeMap<String, Entry>) -> Option<String> {
+    let Some(Entry::File { bytes, .. }) = tree.get("package.json") else { return None };
+    let manifest: serde_json::Value = serde_json::from_slice(bytes).ok()?;
+    manifest["name"].as_str().map(str::to_owned)
+}
+
+/// A name as a project may have it: `@scope/name` loses what cannot stand in it.
+fn project_name(name: &str) -> String {
+    let plain = |character: char| character.is_ascii_alphanumeric() || matches!(character, '-' | '_' | '.');
+    let name: String = name.chars().map(|character| if plain(character) { character } else { '-' }).collect();
+    let name = name.trim_start_matches(['.', '-']);
+    if name.is_empty() { "component".to_owned() } else { name.to_owned() }
+}
+
+fn read_dir(root: &Path) -> Result<BTreeMap<String, Entry>, String> {
+    let mut tree = BTreeMap::new();
+    for found in WalkDir::new(root).min_depth(1).sort_by_file_name() {
+        let found = found.map_err(|error| error.to_string())?;
+        let path = found.path().strip_prefix(root).expect("a walk stays below its root");
+        let name = path.to_str().ok_or_else(|| format!("`{}` has a name that is not UTF-8", path.display()))?;
+        tree.insert(name.to_owned(), read_entry(root, path, found.file_type())?);
+    }
+    if tree.is_empty() {
+        return Err("the directory is empty; give one that holds a component".to_owned());
+    }
+    Ok(tree)
+}
+
+fn read_entry(root: &Path, path: &Path, kind: fs::FileType) -> Result<Entry, String> {
+    use std::os::unix::fs::PermissionsExt;
+    let failed = |error: io::Error| format!("`{}`: {error}", path.display());
+    let full = root.join(path);
+    if kind.is_dir() {
+        Ok(Entry::Dir)
+    } else if kind.is_symlink() {
+        let target = fs::read_link(&full).map_err(failed)?;
+        stays_inside(path, &target).ok_or_else(|| format!("link `{}` leaves the component", path.display()))?;
+        let target = target.to_str().ok_or_else(|| format!("`{}` points to no UTF-8", path.display()))?;
+        Ok(Entry::Symlink(target.to_owned()))
+    } else if kind.is_file() {
+        let mode = fs::metadata(&full).map_err(failed)?.permissions().mode();
+        let bytes = fs::read(&full).map_err(failed)?.into();
+        Ok(Entry::File { executable: mode & 0o111 != 0, bytes })
+    } else {
+        Err(format!("`{}` is neither file, directory nor link", path.display()))
+    }
+}
+
+/// Where a link points to, when that is inside the tree at every step.
+fn stays_inside(link: &Path, target: &Path) -> Option<PathBuf> {
+    let mut pointed = link.parent().unwrap_or(Path::new("")).to_owned();
+    for part in target.components() {
+        match part {
+            Part::Normal(name) => pointed.push(name),
+            Part::CurDir => {}
+            Part::ParentDir if pointed.pop() => {}
+            _ => return None,
+        }
+    }
+    Some(pointed)
+}
+
+/// Packs a tree the same way each time.
+fn pack(tree: &BTreeMap<String, Entry>) -> Bytes {
+    let mut builder = Builder::new(Vec::new());
+    let packed = tree.iter().try_for_each(|(path, entry)| append(&mut builder, &format!("{TOP}/{path}"), entry));
+    packed.and_then(|()| builder.into_inner()).expect("a vector takes all bytes").into()
+}
+
+fn append(builder: &mut Builder<Vec<u8>>, path: &str, entry: &Entry) -> io::Result<()> {
+    let mut header = Header::new_gnu();
+    header.set_mtime(0);
+    match entry {
+        Entry::Dir => {
+            header.set_entry_type(EntryType::Directory);
+            header.set_mode(0o755);
+            header.set_size(0);
+            builder.append_data(&mut header, path, io::empty())
+        }
+        Entry::Symlink(target) => {
+            header.set_entry_type(EntryType::Symlink);
+            header.set_mode(0o777);
+            header.set_size(0);
+            builder.append_link(&mut header, path, target)
+        }
+        Entry::File { executable, bytes } => {
+            header.set_entry_type(EntryType::Regular);
+            header.set_mode(if *executable { 0o755 } else { 0o644 });
+            header.set_size(bytes.len() as u64);
+            builder.append_data(&mut header, path, &bytes[..])
+        }
+    }
+}
+
+/// The reference reading of an archive.
+fn read_archive(payload: &[u8]) -> Result<BTreeMap<String, Entry>, String> {
+    if payload.is_empty() {
+        return Err("the file is empty; give an archive that `npm pack` made".to_owned());
+    }
+    let plain = gunzip(payload)?;
+    ends_with_a_mark(&plain)?;
+    let mut tree = BTreeMap::new();
+    let no_archive = |error: io::Error| {
+        format!("it is no tar archive, or was cut or damaged ({error}); give one that `npm pack` made")
+    };
+    let mut archive = Archive::new(&plain[..]);
+    for entry in archive.entries().map_err(no_archive)? {
+        let mut entry = entry.map_err(no_archive)?;
+        let path = entry.path().map_err(no_archive)?.into_owned();
+        let Some(name) = inside(&path)? else { continue };
+        if let Some(read) = read_archived(&mut entry, &path, Path::new(&name)).map_err(|error| error.to_string())? {
+            tree.insert(name, read);
+        }
+    }
+    if tree.is_empty() {
+        return Err("the archive is empty; give one that holds a component".to_owned());
+    }
+    Ok(hoisted(with_parents(tree)))
+}
+
+fn gunzip(payload: &[u8]) -> Result<Vec<u8>, String> {
+    if !payload.starts_with(&GZIP_MAGIC) {
+        return Ok(payload.to_vec());
+    }
+    let mut plain = Vec::new();
+    let read = MultiGzDecoder::new(payload).read_to_end(&mut plain);
+    read.map_err(|error| format!("its gzip is cut or damaged ({error}); pack or download it again"))?;
+    Ok(plain)
+}
+
+/// A whole archive ends with a block of zeros.
+fn ends_with_a_mark(plain: &[u8]) -> Result<(), String> {
+    let whole = plain.len() >= 512 && plain.len().is_multiple_of(512) && plain[plain.len() - 512..] == [0; 512];
+    whole.then_some(()).ok_or_else(|| "it is no tar archive, or was cut; pack or download it again".to_owned())
+}
+
+fn inside(path: &Path) -> Result<Option<String>, String> {
+    let mut names = Vec::new();
+    for part in path.components() {
+        match part {
+            Part::Normal(name) => {
+                names.push(name.to_str().ok_or_else(|| format!("`{}` is not UTF-8", path.display()))?);
+            }
+            Part::CurDir => {}
+            _ => return Err(format!("entry `{}` leaves the component; do not deploy this archive", path.display())),
+        }
+    }
+    Ok((!names.is_empty()).then(|| names.join("/")))
+}
+
+fn read_archived(entry: &mut tar::Entry<'_, &[u8]>, path: &Path, name: &Path) -> Result<Option<Entry>, io::Error> {
+    let refused = |why: &str| io::Error::other(format!("entry `{}` {why}", path.display()));
+    match entry.header().entry_type() {
+        EntryType::Directory => Ok(Some(Entry::Dir)),
+        EntryType::Regular | EntryType::Continuous => {
+            let mut bytes = Vec::new();
+            entry.read_to_end(&mut bytes)?;
+            Ok(Some(Entry::File { executable: entry.header().mode()? & 0o111 != 0, bytes: bytes.into() }))
+        }
+        EntryType::Symlink => {
+            let target = entry.link_name()?.ok_or_else(|| refused("is a link to nowhere"))?;
+            stays_inside(name, &target).ok_or_else(|| refused("is a link that leaves the component"))?;
+            Ok(Some(Entry::Symlink(target.to_string_lossy().into_owned())))
+        }
+        EntryType::XGlobalHeader => Ok(None),
+        _ => Err(refused("is neither file, directory nor link; pack it anew without")),
+    }
+}
+
+/// Adds the directories that files lie in and that the archive does not name.
+fn with_parents(mut tree: BTreeMap<String, Entry>) -> BTreeMap<String, Entry> {
+    let files: Vec<String> = tree.keys().cloned().collect();
+    for (index, path) in files.iter().flat_map(|path| path.match_indices('/').map(move |(index, _)| (index, path))) {
+        tree.entry(path[..index].to_owned()).or_insert(Entry::Dir);
+    }
+    tree
+}
+
+/// Takes a single top-level directory away.
+fn hoisted(tree: BTreeMap<String, Entry>) -> BTreeMap<String, Entry> {
+    let mut tops = tree.iter().filter(|(path, _)| !path.contains('/'));
+    let (Some((top, Entry::Dir)), None) = (tops.next(), tops.next()) else { return tree };
+    let below = format!("{top}/");
+    let hoisted = tree.iter().filter_map(|(path, entry)| Some((path.strip_prefix(&below)?.to_owned(), entry.clone())));
+    hoisted.collect()
+}

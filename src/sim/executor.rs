@@ -152,8 +152,7 @@ impl Executor {
         };
         for (id, node, name, future) in started {
             debug_assert_eq!(id as usize, self.tasks.len(), "tasks are numbered by their start");
-            let waker =
-                Arc::new(TaskWaker { task: id, queued: AtomicBool::new(true), ready: Arc::clone(&self.ready) });
+            let waker = Arc::new(TaskWaker { task: id, queued: AtomicBool::new(true), ready: Arc::clone(&self.ready) });
             self.tasks.push(Task { node, name, future: Some(future), waker });
             self.ready.tasks.lock().expect("no poll panics while it holds the lock").push(id);
         }

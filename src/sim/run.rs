@@ -23,7 +23,7 @@ use super::{
     wire::{Wire, WireFabric},
     world::{Spawner, World},
 };
-use crate::check::{Event, Judgement, NodeIndex, Trace, Violation, judge};
+use crate::check::{Judgement, NodeIndex, Trace, Violation, judge};
 
 /// Virtual time after which a run that has not ended is stuck: well beyond the longest time limit of the logic.
 const HORIZON: Duration = Duration::from_secs(4 * 60 * 60);
@@ -101,7 +101,7 @@ async fn tell(scenario: &Scenario, params: &Params, source: Box<dyn Source>) -> 
         spawner.start(Some(NodeIndex(index as u8)), "node".to_owned(), Box::pin(host)).detach();
     }
     let told = Rc::new(Cell::new(false));
-    let story = story(scenario, cluster.clone(), Rc::clone(&told));
+    let story = story(*scenario, cluster.clone(), Rc::clone(&told));
     spawner.start(None, "scenario".to_owned(), Box::pin(story)).detach();
     let mut executor = Executor::new(Rc::clone(&world), wire, tasks, HORIZON, Rc::new(move || told.get()));
     (&mut executor).await;
@@ -120,15 +120,13 @@ pub(crate) fn assemble(
 ) -> (Cluster, Vec<impl Future<Output = ()> + use<>>) {
     let scripts: Rc<RefCell<Rc<Scripts>>> = Rc::new(RefCell::new(Rc::new(super::scripts::quiet_success)));
     let envs: Vec<SimEnv> = (0..params.nodes)
-        .map(|index| {
-            SimEnv::new(world, NodeIndex(index), Rc::clone(tasks), Rc::clone(&fabric), Rc::clone(&scripts))
-        })
+        .map(|index| SimEnv::new(world, NodeIndex(index), Rc::clone(tasks), Rc::clone(&fabric), Rc::clone(&scripts)))
         .collect();
     Cluster::new(Rc::clone(world), params.clone(), envs, scripts)
 }
 
 /// The scenario, which sets `told` when it ends, however it ends.
-pub(crate) async fn story(scenario: &Scenario, cluster: Cluster, told: Rc<Cell<bool>>) {
+pub(crate) async fn story(scenario: Scenario, cluster: Cluster, told: Rc<Cell<bool>>) {
     struct Told(Rc<Cell<bool>>);
     impl Drop for Told {
         fn drop(&mut self) {

@@ -8,7 +8,6 @@
 
 use std::{
     cell::{Cell, RefCell},
-    future::Future,
     io,
     net::{IpAddr, Ipv4Addr},
     rc::Rc,
@@ -64,7 +63,7 @@ pub(crate) fn run(scenario: &Scenario, params: &Params, source: Box<dyn Source>)
         });
     }
     let told = Rc::new(Cell::new(false));
-    let story = Box::pin(story(scenario, cluster.clone(), told));
+    let story = Box::pin(story(*scenario, cluster.clone(), told));
     let watched = watched(Rc::clone(&world), None, "scenario".to_owned(), story);
     sim.client("client", async move {
         watched.await;

@@ -7,7 +7,7 @@ use super::{
 use crate::check::{Invariant, Judgement};
 
 /// See [`Invariant::sentence`].
-pub const BUDGET: Invariant = Invariant {
+pub(super) const BUDGET: Invariant = Invariant {
     name: "BUDGET",
     sentence: "a peer's wait for its row keeps its deadline within one back-off step, sees a row that is there within \
                5 ms, and one that comes within the back-off step that is due then",
@@ -104,8 +104,9 @@ impl<'a> Wait<'a> {
 
     fn gives_up_early(&self) -> Option<String> {
         let (_, ended) = self.ended.filter(|_| self.found_ms.is_none() && !self.ended_by_row)?;
-        (ended < self.deadline_ms())
-            .then(|| format!("it ended at {ended} ms without its row, though its deadline was {} ms", self.deadline_ms()))
+        (ended < self.deadline_ms()).then(|| {
+            format!("it ended at {ended} ms without its row, though its deadline was {} ms", self.deadline_ms())
+        })
     }
 
     fn gives_up_late(&self) -> Option<String> {

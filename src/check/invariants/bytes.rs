@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// See [`Invariant::sentence`].
-pub const BYTES: Invariant = Invariant {
+pub(super) const BYTES: Invariant = Invariant {
     name: "BYTES",
     sentence: "what a node puts live is the uploaded component byte for byte, and a complete blob is as long as its \
                upload: no byte twice, none missing",

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// See [`Invariant::sentence`].
-pub const CAUSE: Invariant = Invariant {
+pub(super) const CAUSE: Invariant = Invariant {
     name: "CAUSE",
     sentence: "the error that surfaces is the first real cause, tells the causes apart, and is the one in the row",
     check,

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// See [`Invariant::sentence`].
-pub const CONV: Invariant = Invariant {
+pub(super) const CONV: Invariant = Invariant {
     name: "CONV",
     sentence: "once faults stop and nothing is in flight, all nodes show the origin's last acknowledged version, and \
                run the same build when the last deploy of a project succeeded",

@@ -7,7 +7,7 @@ use super::{
 use crate::check::{Invariant, Judgement};
 
 /// See [`Invariant::sentence`].
-pub const COVER: Invariant = Invariant {
+pub(super) const COVER: Invariant = Invariant {
     name: "COVER",
     sentence: "the peers dispatched to are the membership at dispatch minus self; a shortfall is never a plain success",
     check,

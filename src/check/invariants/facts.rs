@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// A place in the trace.
-pub type At = usize;
+pub(super) type At = usize;
 
 /// What an invariant looks at.
 pub struct Facts<'a> {
@@ -394,7 +394,7 @@ impl Rows {
 }
 
 /// The deployment in whose staging directory a path lies.
-pub fn deployment_of(path: &std::path::Path) -> Option<Uuid> {
+pub(super) fn deployment_of(path: &std::path::Path) -> Option<Uuid> {
     let rest = path.strip_prefix("staging").ok()?;
     rest.iter().next()?.to_str()?.parse().ok()
 }

@@ -7,7 +7,7 @@ use super::{
 use crate::check::{Invariant, Judgement};
 
 /// See [`Invariant::sentence`].
-pub const HASH: Invariant = Invariant {
+pub(super) const HASH: Invariant = Invariant {
     name: "HASH",
     sentence: "a row's hash and size are those of the whole upload, and it names no payload without them",
     check,

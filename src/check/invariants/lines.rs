@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// See [`Invariant::sentence`].
-pub const LINES: Invariant = Invariant {
+pub(super) const LINES: Invariant = Invariant {
     name: "LINES",
     sentence: "emitted lines equal the reference splitting of the whole byte stream, per stream, in order",
     check,

@@ -9,7 +9,7 @@ use super::{
 use crate::check::{Invariant, Judgement};
 
 /// See [`Invariant::sentence`].
-pub const MONO: Invariant = Invariant {
+pub(super) const MONO: Invariant = Invariant {
     name: "MONO",
     sentence: "what a node shows of a row never goes back: not in version, not in status rank, no known field back to \
                empty (a failing ingest takes its payload back)",

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// See [`Invariant::sentence`].
-pub const NOORPHAN: Invariant = Invariant {
+pub(super) const NOORPHAN: Invariant = Invariant {
     name: "NOORPHAN",
     sentence: "in the end there is no blob and no staging directory without an owner",
     check,

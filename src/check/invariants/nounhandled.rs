@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// See [`Invariant::sentence`].
-pub const NOUNHANDLED: Invariant = Invariant {
+pub(super) const NOUNHANDLED: Invariant = Invariant {
     name: "NOUNHANDLED",
     sentence: "no error escapes all handlers, no task panics, and no injected fault ends a node by that route",
     check,

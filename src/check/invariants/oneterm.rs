@@ -7,7 +7,7 @@ use super::{
 use crate::check::{Invariant, Judgement};
 
 /// See [`Invariant::sentence`].
-pub const ONETERM: Invariant = Invariant {
+pub(super) const ONETERM: Invariant = Invariant {
     name: "ONETERM",
     sentence: "one terminal put per deployment, and no put by the recorder after it",
     check,

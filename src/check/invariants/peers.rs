@@ -9,7 +9,7 @@ use super::{
 use crate::check::{Invariant, Judgement, NodeIndex};
 
 /// See [`Invariant::sentence`].
-pub const PEERS: Invariant = Invariant {
+pub(super) const PEERS: Invariant = Invariant {
     name: "PEERS",
     sentence: "the terminal row has one `peer_results` entry per dispatched peer, equal to that peer's real outcome, \
                cause included",
@@ -39,13 +39,7 @@ fn check(facts: &Facts<'_>) -> Judgement {
     inquiry.done()
 }
 
-fn wrong_entry<'a>(
-    facts: &Facts<'_>,
-    deploy: &Deploy,
-    shown: &Shown,
-    peer: NodeIndex,
-    at: At,
-) -> Option<Finding<'a>> {
+fn wrong_entry<'a>(facts: &Facts<'_>, deploy: &Deploy, shown: &Shown, peer: NodeIndex, at: At) -> Option<Finding<'a>> {
     let operation = facts.operations.iter().find(|known| Some(known.id) == deploy.id && known.node == peer);
     let (kind, told) = match shown.row.outcome(peer)[..] {
         [] => ("an outcome is missing", "holds no outcome".to_owned()),

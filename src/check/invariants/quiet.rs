@@ -9,7 +9,7 @@ use super::{
 use crate::check::{Event, Invariant, Judgement, NodeIndex};
 
 /// See [`Invariant::sentence`].
-pub const QUIET: Invariant = Invariant {
+pub(super) const QUIET: Invariant = Invariant {
     name: "QUIET",
     sentence: "nothing that belongs to a deploy runs on after it ended: no process, no file, no event",
     check,

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// See [`Invariant::sentence`].
-pub const TAIL: Invariant = Invariant {
+pub(super) const TAIL: Invariant = Invariant {
     name: "TAIL",
     sentence: "the persisted log is bounded and gap-free but for its marker, which counts exactly what it dropped; the \
                client's stream is every event once, and ends with exactly one of done and error",
@@ -64,7 +64,9 @@ fn wrong_stream<'a>(facts: &Facts<'_>, index: usize) -> Option<Finding<'a>> {
     let deploy = &facts.deploys[index];
     let (id, (at, answer)) = (deploy.id?, deploy.answer.as_ref()?);
     let mut seen: BTreeMap<bool, Vec<_>> = BTreeMap::new();
-    for (_, entry) in facts.between(deploy.requested, facts.end()).filter(|(_, entry)| entry.node == Some(deploy.origin)) {
+    for (_, entry) in
+        facts.between(deploy.requested, facts.end()).filter(|(_, entry)| entry.node == Some(deploy.origin))
+    {
         match &entry.event {
             Event::ClientSaw { deploy, event, data } if *deploy as usize == index => {
                 seen.entry(true).or_default().push((*event, data));

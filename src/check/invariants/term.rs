@@ -7,7 +7,7 @@ use super::{
 use crate::check::{Invariant, Judgement};
 
 /// See [`Invariant::sentence`].
-pub const TERM: Invariant = Invariant {
+pub(super) const TERM: Invariant = Invariant {
     name: "TERM",
     sentence: "every row reaches a terminal status before its deploy is answered, and the status is the answer's",
     check,

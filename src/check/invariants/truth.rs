@@ -7,7 +7,7 @@ use super::{
 use crate::check::{Event, Invariant, Judgement, NodeIndex, TreeDigest};
 
 /// See [`Invariant::sentence`].
-pub const TRUTH: Invariant = Invariant {
+pub(super) const TRUTH: Invariant = Invariant {
     name: "TRUTH",
     sentence: "a deploy reports success exactly when the origin and every expected peer run the payload with the row's \
                hash (peers do not count when replication errors are ignored)",

@@ -7,7 +7,7 @@ use super::{
 use crate::check::{Event, Invariant, Judgement};
 
 /// See [`Invariant::sentence`].
-pub const WAKE: Invariant = Invariant {
+pub(super) const WAKE: Invariant = Invariant {
     name: "WAKE",
     sentence: "no task waits for what can no longer come, and none runs for ever without time going by",
     check,

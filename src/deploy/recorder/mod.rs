@@ -1,1 +1,248 @@
-//! To be written.
+//! The recorder: owns a deployment's row from `create` to `finish` (spec 5).
+//!
+//! Everything is heard in memory first; live readers see it at once. All writes go one at a time through one turn, each
+//! of the whole row as it is when the store takes its snapshot: puts of one key that ran side by side could commit in any
+//! order (museum R01). Progress is observability: a put of it that fails is journalled and let pass.
+//!
+//! `flush` holds the turn and the coalescing, `ingest` the payload's way in.
+
+mod flush;
+mod ingest;
+
+use std::{cell::RefCell, rc::Rc, time::Duration};
+
+use serde_json::Value;
+use tokio::{
+    sync::{Mutex, watch},
+    time::sleep,
+};
+use uuid::Uuid;
+
+use self::flush::Flush;
+pub use self::ingest::{IngestError, Ingested, UploadError};
+use super::{
+    event::{Event, ProgressEmitter, Subscription},
+    event_log::EventLog,
+    outcome,
+    row::{DeployFailure, Deployment, RestartMode, Status},
+    slots::ProjectName,
+};
+use crate::env::{Env, Key, StoreError};
+
+/// Waits between the tries of the terminal put: a store that refuses it for longer leaves the row to the origin's next
+/// start.
+const TERMINAL_RETRIES: [Duration; 4] =
+    [Duration::from_millis(50), Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(5)];
+
+/// What is known of a deployment when it begins.
+#[derive(Clone, Debug)]
+pub struct NewDeployment {
+    /// Its id.
+    pub deployment_id: Uuid,
+    /// The component's name.
+    pub project: ProjectName,
+    /// npm, git or file spec of a deploy without upload.
+    pub package_identifier: Option<String>,
+    /// How nodes restart.
+    pub restart_mode: Option<RestartMode>,
+    /// Who asked.
+    pub user: Option<String>,
+    /// The deployment whose payload this one brings back.
+    pub rollback_of: Option<Uuid>,
+}
+
+impl NewDeployment {
+    /// A deployment of `project` and nothing else.
+    pub fn of_project(deployment_id: Uuid, project: ProjectName) -> Self {
+        Self { deployment_id, project, package_identifier: None, restart_mode: None, user: None, rollback_of: None }
+    }
+
+    fn into_row<E: Env>(self, env: &E) -> Deployment {
+        Deployment {
+            deployment_id: self.deployment_id,
+            project: self.project,
+            package_identifier: self.package_identifier,
+            payload_hash: None,
+            payload_size: None,
+            payload_blob: None,
+            status: Status::Pending,
+            phase: None,
+            event_log: EventLog::default(),
+            peer_results: Vec::new(),
+            origin_node: env.node().clone(),
+            restart_mode: self.restart_mode,
+            started_at: env.wall_clock_ms(),
+            completed_at: None,
+            user: self.user,
+            rollback_of: self.rollback_of,
+            error: None,
+        }
+    }
+}
+
+/// Is anything still heard?
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Hearing {
+    /// Events and outcomes change the row.
+    Open,
+    /// The deployment ends or has ended: nothing changes the row any more.
+    Closed,
+}
+
+struct State {
+    row: Deployment,
+    hearing: Hearing,
+    flush: Flush,
+    subscription: Option<Subscription>,
+}
+
+struct Inner<E> {
+    env: E,
+    key: Key,
+    state: RefCell<State>,
+    /// Whoever puts the row holds it.
+    turn: Mutex<()>,
+    /// How the terminal put ended, once it has.
+    ended: watch::Sender<Option<Result<(), StoreError>>>,
+}
+
+/// A deployment's recorder. Clones are handles to the same one.
+pub struct Recorder<E>(Rc<Inner<E>>);
+
+impl<E> Clone for Recorder<E> {
+    fn clone(&self) -> Self {
+        Self(Rc::clone(&self.0))
+    }
+}
+
+impl<E: Env> Recorder<E> {
+    /// Records a new deployment, and hears `progress` from then on. The pending row is durable when this returns.
+    ///
+    /// # Errors
+    /// When the store refuses the row: then there is no deployment.
+    pub async fn create(env: &E, progress: &ProgressEmitter, new: NewDeployment) -> Result<Self, StoreError> {
+        let key = Deployment::key_of(new.deployment_id);
+        let row = new.into_row(env);
+        let state = State { row, hearing: Hearing::Open, flush: Flush::default(), subscription: None };
+        let recorder = Self(Rc::new(Inner {
+            env: env.clone(),
+            key,
+            state: RefCell::new(state),
+            turn: Mutex::new(()),
+            ended: watch::Sender::new(None),
+        }));
+        recorder.put().await?;
+        recorder.listen(progress);
+        Ok(recorder)
+    }
+
+    fn listen(&self, progress: &ProgressEmitter) {
+        // Weak: a recorder that nobody holds any more hears nothing more.
+        let inner = Rc::downgrade(&self.0);
+        let subscription = progress.subscribe(move |event| {
+            if let Some(inner) = inner.upgrade() {
+                Self(inner).hear_event(event);
+            }
+            Ok(())
+        });
+        self.0.state.borrow_mut().subscription = Some(subscription);
+    }
+
+    /// The row as it is now, for live readers.
+    pub fn snapshot(&self) -> Deployment {
+        self.0.state.borrow().row.clone()
+    }
+
+    /// Takes up one peer's outcome, under its node's name.
+    pub fn record_peer(&self, outcome: &Value) {
+        if self.hear(|row| outcome::upsert(&mut row.peer_results, outcome::normalize(outcome))) {
+            self.request_flush();
+        }
+    }
+
+    /// Takes up many peers' outcomes, in memory: never writes on its own, `finish` persists them (museum R01).
+    pub fn record_peers(&self, outcomes: &[Value]) {
+        self.hear(|row| {
+            for outcome in outcomes {
+                outcome::upsert(&mut row.peer_results, outcome::normalize(outcome));
+            }
+        });
+    }
+
+    fn hear_event(&self, event: &Event) {
+        let t = self.0.env.wall_clock_ms();
+        let heard = self.hear(|row| {
+            row.event_log.append(t, event);
+            if let Some(phase) = event.changed_phase() {
+                row.phase = Some(phase.to_owned());
+            }
+            if let Some(status) = event.started_phase().and_then(Status::of_phase) {
+                // Forward only: a phase that is told late does not bring an earlier status back.
+                row.status = row.status.max(status);
+            }
+        });
+        if heard {
+            self.request_flush();
+        }
+    }
+
+    /// Changes the row in memory, unless the deployment ends; says whether it did.
+    fn hear(&self, change: impl FnOnce(&mut Deployment)) -> bool {
+        let mut state = self.0.state.borrow_mut();
+        if state.hearing == Hearing::Closed {
+            return false;
+        }
+        change(&mut state.row);
+        true
+    }
+
+    /// Ends the deployment: stops listening, lets the put in flight come through, then lands status, completion, outcomes
+    /// and error in one put. The first call decides; later ones wait for it. Returns when the end is durable.
+    ///
+    /// # Errors
+    /// When the store refuses the terminal put, tries and all.
+    pub async fn finish(&self, status: Status, error: Option<DeployFailure>) -> Result<(), StoreError> {
+        if !self.close() {
+            return self.ended().await;
+        }
+        let turn = self.0.turn.lock().await;
+        {
+            let mut state = self.0.state.borrow_mut();
+            state.row.status = status;
+            state.row.completed_at = Some(self.0.env.wall_clock_ms());
+            state.row.error = error;
+        }
+        let ended = self.put_terminal().await;
+        drop(turn);
+        self.0.ended.send_replace(Some(ended.clone()));
+        ended
+    }
+
+    /// Stops hearing; false when that had happened before.
+    fn close(&self) -> bool {
+        let mut state = self.0.state.borrow_mut();
+        let subscription = state.subscription.take();
+        let before = std::mem::replace(&mut state.hearing, Hearing::Closed);
+        drop(state);
+        drop(subscription);
+        before == Hearing::Open
+    }
+
+    async fn ended(&self) -> Result<(), StoreError> {
+        let mut ended = self.0.ended.subscribe();
+        let ended = ended.wait_for(Option::is_some).await.expect("the recorder that is asked holds the sender");
+        ended.clone().expect("waited for")
+    }
+
+    /// A row must end: a store that refuses for a moment is asked again.
+    async fn put_terminal(&self) -> Result<(), StoreError> {
+        for wait in TERMINAL_RETRIES {
+            match self.put_in_turn().await {
+                Ok(()) => return Ok(()),
+                Err(cause) => self.journal_dropped("a try of the terminal put", &cause),
+            }
+            sleep(wait).await;
+        }
+        self.put_in_turn().await
+    }
+}

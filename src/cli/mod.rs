@@ -1,0 +1,138 @@
+//! The command line: one file for each command.
+//!
+//! Commands parse (`options`), call `search` or `museum`, and print (`output`); no decision about runs is taken here.
+//! How each ends is an `Exit` or a `Failure`.
+
+mod exit;
+mod explore;
+mod invariants;
+mod museum;
+mod options;
+mod output;
+mod progress;
+mod replay;
+mod scenarios;
+mod twice;
+
+use std::{
+    backtrace::{Backtrace, BacktraceStatus},
+    panic::{self, AssertUnwindSafe, PanicHookInfo, catch_unwind},
+    process::ExitCode,
+};
+
+use clap::{Parser, Subcommand};
+
+use self::exit::{Exit, Failure};
+use crate::search::explore::panic_message;
+
+/// Explores thousands of deploys of a component on a simulated cluster, and checks every promise.
+///
+/// Exit codes: 0 sound, 1 an invariant is broken (or two runs differ, or the museum missed a bug), 2 wrong usage or
+/// input, 3 an error in drydock itself.
+#[derive(Debug, Parser)]
+#[command(name = "drydock", version, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    explore: explore::Options,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Makes many runs and checks every invariant (the default command)
+    Explore(explore::Options),
+    /// Makes the run in a capsule again, bit for bit
+    Replay(replay::Options),
+    /// Makes runs twice here and once in another process, and names the first event that differs
+    Twice(twice::Options),
+    /// Lists the scenarios
+    Scenarios,
+    /// Lists the invariants
+    Invariants,
+    /// Puts historic bugs back, one at a time, and tells which are caught
+    Museum(museum::Options),
+    /// Prints traces for `twice`
+    #[command(hide = true)]
+    Traces(twice::TraceOptions),
+}
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    panic::set_hook(Box::new(report_panic));
+    let ended = catch_unwind(AssertUnwindSafe(|| match Cli::try_parse() {
+        Ok(cli) => run(&cli),
+        Err(error) => output::answer_clap(&error),
+    }));
+    let ended = ended.unwrap_or_else(|panic| Err(Failure::internal(panic_message(&*panic))));
+    ended.unwrap_or_else(|failure| output::complain(&failure)).into()
+}
+
+fn run(cli: &Cli) -> Result<Exit, Failure> {
+    match &cli.command {
+        None => explore::run(&cli.explore),
+        Some(Command::Explore(options)) => explore::run(options),
+        Some(Command::Replay(options)) => replay::run(options),
+        Some(Command::Twice(options)) => twice::run(options),
+        Some(Command::Scenarios) => scenarios::run(),
+        Some(Command::Invariants) => invariants::run(),
+        Some(Command::Museum(options)) => museum::run(options),
+        Some(Command::Traces(options)) => twice::print_traces(options),
+    }
+}
+
+/// Says where drydock itself panicked; what and why is said when the panic arrives in [`main`].
+fn report_panic(info: &PanicHookInfo<'_>) {
+    let place = info.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
+    output::error_line(&format!("panic at {place}: please report it with the command line"));
+    let backtrace = Backtrace::capture();
+    if backtrace.status() == BacktraceStatus::Captured {
+        output::error_line(&backtrace.to_string());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn explore_is_the_default_command() {
+        let bare = Cli::try_parse_from(["drydock", "--runs", "10"]).unwrap();
+        let named = Cli::try_parse_from(["drydock", "explore", "--runs", "10"]).unwrap();
+        let Some(Command::Explore(named)) = named.command else { panic!("explore was asked for") };
+        assert_eq!(format!("{:?}", bare.explore), format!("{named:?}"));
+    }
+
+    #[test]
+    fn nonsense_flags_get_one_clear_line() {
+        let lines: &[&[&str]] = &[
+            &["--rnus", "10"],
+            &["--runs", "0"],
+            &["--runs", "many"],
+            &["--seed", "blue"],
+            &["--nodes", "0"],
+            &["--nodes", "10"],
+            &["--strategy", "luck"],
+            &["--world", "flat"],
+            &["--jobs", "0"],
+            &["--json=yes"],
+            &["sink"],
+            &["replay"],
+            &["replay", "a", "b"],
+            &["museum", "--only"],
+            &["--runs", "1", "scenarios"],
+        ];
+        let told = lines.iter().map(|line| {
+            let error = Cli::try_parse_from([&["drydock"], *line].concat()).unwrap_err();
+            format!("{}\n  {}", line.join(" "), output::clap_line(&error))
+        });
+        insta::assert_snapshot!(told.collect::<Vec<_>>().join("\n"));
+    }
+}

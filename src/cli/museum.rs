@@ -1,0 +1,152 @@
+//! `drydock museum`: historic bugs, put back one at a time.
+
+use std::{
+    env,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+};
+
+use clap::Args;
+
+use super::{
+    exit::{Exit, Failure},
+    options::{Jobs, whole},
+    output::{self, count, duration, things},
+};
+use crate::{
+    check::invariants,
+    museum::{
+        exhibit,
+        tour::{Tour, TourError, find_root},
+        verdict::{Line, Verdict},
+        workshop::Budget,
+    },
+    search::seed::Seed,
+};
+
+/// Workshops at once, at most, unless told otherwise: a build keeps several cores busy by itself.
+const JOBS_MAX: NonZeroUsize = NonZeroUsize::new(4).expect("not zero");
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct Options {
+    /// The folder of exhibits [default: fixtures/museum of the sources]
+    folder: Option<PathBuf>,
+    /// Show this exhibit only: its name, or its number
+    #[arg(long, value_name = "NAME")]
+    only: Option<String>,
+    /// Runs for each exhibit
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = whole::<u64>(1..=1_000_000_000))]
+    runs: u64,
+    /// The seed: a number, or a commit hash
+    #[arg(long, value_name = "S", default_value = "1")]
+    seed: Seed,
+    #[command(flatten)]
+    jobs: Jobs,
+    /// Print one JSON object instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(options: &Options) -> Result<Exit, Failure> {
+    let tour = plan(options)?;
+    let folder = options.folder.clone().unwrap_or_else(|| tour.root.join("fixtures/museum"));
+    let invariants: Vec<_> = invariants::ALL.iter().map(|invariant| invariant.name).collect();
+    let exhibits = exhibit::load(&folder, options.only.as_deref(), &invariants).map_err(Failure::usage)?;
+    output::error_line(&format!(
+        "building the sound code and {} in `{}`",
+        things(exhibits.len() as u64, "exhibit"),
+        tour.base.display()
+    ));
+    let lines = tour.lead(&exhibits, |line| output::error_line(&format!("{}: {}", line.name, line.verdict.as_str())));
+    let lines = lines.map_err(|error| match error {
+        TourError::Exhibit(_) | TourError::Workshop { .. } => Failure::usage(error),
+    })?;
+    output::print(&if options.json { json(&lines) } else { render(&lines) })?;
+    Ok(exit(&lines))
+}
+
+fn plan(options: &Options) -> Result<Tour, Failure> {
+    let current = env::current_dir().map_err(|error| Failure::usage(format!("there is no current folder: {error}")))?;
+    let root = find_root(Path::new(env!("CARGO_MANIFEST_DIR")), &current);
+    let root = root.ok_or_else(|| Failure::usage("the museum edits the sources of drydock: run it in their folder"))?;
+    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |target| current.join(target));
+    let jobs = options.jobs.count().min(JOBS_MAX);
+    Ok(Tour { root, base: target.join("museum"), budget: Budget { runs: options.runs, seed: options.seed }, jobs })
+}
+
+/// The worst verdict decides: what the user must repair first, then what we must, then what was missed.
+fn exit(lines: &[Line]) -> Exit {
+    let any = |verdicts: &[Verdict]| lines.iter().any(|line| verdicts.contains(&line.verdict));
+    if any(&[Verdict::DoesNotBuild]) {
+        Exit::Usage
+    } else if any(&[Verdict::Failed]) {
+        Exit::Internal
+    } else if any(&[Verdict::Unsound, Verdict::CaughtByAnother, Verdict::Missed]) {
+        Exit::Violation
+    } else {
+        Exit::Sound
+    }
+}
+
+fn json(lines: &[Line]) -> String {
+    format!("{}\n", serde_json::json!({ "exhibits": lines }))
+}
+
+fn render(lines: &[Line]) -> String {
+    let rows = lines.iter().map(|line| {
+        let named = if line.named.is_empty() { "none".to_owned() } else { line.named.join(" or ") };
+        let (broken, verdict) = (line.broken.join(", "), line.verdict.as_str().to_owned());
+        vec![line.name.clone(), verdict, named, broken, count(line.runs), duration(line.cpu_seconds)]
+    });
+    let table = output::table(&["exhibit", "verdict", "must break", "broke", "runs#", "CPU time#"], rows);
+    let stories = lines.iter().filter(|line| !line.story.is_empty());
+    let stories: String = stories.map(|line| format!("{}: {}\n", line.name, line.story)).collect();
+    format!("{table}\n\n{stories}\n{}\n", total(lines))
+}
+
+fn total(lines: &[Line]) -> String {
+    let bugs = lines.iter().filter(|line| !line.named.is_empty());
+    let caught = bugs.clone().filter(|line| line.verdict == Verdict::Caught).count();
+    let sound = lines.iter().any(|line| line.verdict == Verdict::Sound);
+    let sound = if sound { "sound code survives" } else { "sound code does not survive" };
+    format!("{caught} of {} caught; {sound} the same budget.", bugs.count())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(name: &str, verdict: Verdict, broken: &[&str]) -> Line {
+        let named = if name.starts_with('R') { vec!["PEERS".to_owned(), "MONO".to_owned()] } else { Vec::new() };
+        Line {
+            name: name.to_owned(),
+            verdict,
+            named,
+            broken: broken.iter().map(|&name| name.to_owned()).collect(),
+            runs: 1_000,
+            cpu_seconds: 0.31,
+            story: broken.first().map(|name| format!("{name} broken on n1 at 80 ms")).unwrap_or_default(),
+        }
+    }
+
+    #[test]
+    fn the_table_tells_what_was_caught_and_how() {
+        let lines = [
+            line("sound code", Verdict::Sound, &[]),
+            line("R01-peers-put-races-flush", Verdict::Caught, &["MONO", "TERM"]),
+            line("R06-late-peer-after-finish", Verdict::Missed, &[]),
+        ];
+        insta::assert_snapshot!(render(&lines));
+    }
+
+    #[test]
+    fn the_worst_verdict_decides_the_exit_code() {
+        let of =
+            |verdicts: &[Verdict]| exit(&verdicts.iter().map(|&verdict| line("R", verdict, &[])).collect::<Vec<_>>());
+        assert_eq!(of(&[Verdict::Sound, Verdict::Caught]), Exit::Sound);
+        assert_eq!(of(&[Verdict::Sound, Verdict::Missed]), Exit::Violation);
+        assert_eq!(of(&[Verdict::Unsound, Verdict::Caught]), Exit::Violation);
+        assert_eq!(of(&[Verdict::Missed, Verdict::Failed]), Exit::Internal);
+        assert_eq!(of(&[Verdict::Failed, Verdict::DoesNotBuild]), Exit::Usage);
+    }
+}

@@ -1,0 +1,48 @@
+//! How far a long command is: a bar on a terminal, a few plain lines otherwise, always on standard error.
+
+use std::io::{IsTerminal, stderr};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::output::{count, error_line};
+
+/// Plain lines, at most.
+const LINES_MAX: u64 = 5;
+
+/// Shows progress.
+pub(super) enum Progress {
+    Bar(ProgressBar),
+    Lines { total: u64, told: u64 },
+}
+
+impl Progress {
+    /// The progress of `total` runs.
+    pub(super) fn of_runs(total: u64) -> Self {
+        if !stderr().is_terminal() {
+            return Self::Lines { total, told: 0 };
+        }
+        let style = ProgressStyle::with_template("{bar:40} {human_pos} of {human_len} runs, {per_sec}, {eta} left");
+        Self::Bar(ProgressBar::new(total).with_style(style.expect("the template is well-formed")))
+    }
+
+    /// So many are done.
+    pub(super) fn advance(&mut self, done: u64) {
+        match self {
+            Self::Bar(bar) => bar.set_position(done),
+            Self::Lines { total, told } => {
+                let step = done * LINES_MAX / *total;
+                if step > *told {
+                    *told = step;
+                    error_line(&format!("{} of {} runs", count(done), count(*total)));
+                }
+            }
+        }
+    }
+
+    /// No more is to come.
+    pub(super) fn finish(&self) {
+        if let Self::Bar(bar) = self {
+            bar.finish_and_clear();
+        }
+    }
+}

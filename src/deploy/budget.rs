@@ -1,0 +1,34 @@
+//! A time budget that several stages share: the wait for the row and the read of its blob (spec 7).
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// A deadline, passed from stage to stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    start: Instant,
+    timeout: Duration,
+}
+
+impl Budget {
+    /// A budget of `timeout` from now on.
+    pub fn starting_now(timeout: Duration) -> Self {
+        Self { start: Instant::now(), timeout }
+    }
+
+    /// When it is used up.
+    pub fn deadline(&self) -> Instant {
+        self.start + self.timeout
+    }
+
+    /// What is left of it; zero when it is used up.
+    pub fn remaining(&self) -> Duration {
+        self.deadline().saturating_duration_since(Instant::now())
+    }
+
+    /// The whole of it.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+}

@@ -1,0 +1,123 @@
+//! Leads through the museum: the sound code first, then every exhibit, on several workshops at once.
+
+use std::{
+    collections::VecDeque,
+    fs, io,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    sync::Mutex,
+    thread,
+};
+
+use super::{
+    exhibit::{Changes, Exhibit, ExhibitError},
+    verdict::{Line, Outcome, Subject},
+    workshop::{Budget, Workshop},
+};
+
+/// A tour.
+pub struct Tour {
+    /// The crate whose sound code is edited.
+    pub root: PathBuf,
+    /// Where copies and builds are kept.
+    pub base: PathBuf,
+    /// How much each exhibit is explored.
+    pub budget: Budget,
+    /// Workshops at once.
+    pub jobs: NonZeroUsize,
+}
+
+/// Why a tour cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum TourError {
+    /// An exhibit cannot be shown.
+    #[error(transparent)]
+    Exhibit(#[from] ExhibitError),
+    /// Copies cannot be made, or processes not be started.
+    #[error("cannot work in `{}`: {cause}", base.display())]
+    Workshop {
+        /// Where copies and builds are kept.
+        base: PathBuf,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
+}
+
+/// Something to show, and its place in the tour.
+struct Stop<'a> {
+    place: usize,
+    exhibit: &'a Exhibit,
+    changes: Changes,
+}
+
+impl Tour {
+    /// Shows the sound code and then `exhibits`; `tell` hears each line as it becomes known.
+    ///
+    /// # Errors
+    /// When an edit no longer applies, before anything is built; and when copies cannot be made.
+    pub fn lead(&self, exhibits: &[Exhibit], tell: impl Fn(&Line) + Sync) -> Result<Vec<Line>, TourError> {
+        let stops = self.plan(exhibits)?;
+        let failed = |cause| TourError::Workshop { base: self.base.clone(), cause };
+        let workshops = self.open_workshops(exhibits.len()).map_err(failed)?;
+        let outcome = workshops[0].show(&Changes::new(), self.budget).map_err(failed)?;
+        let sound = Line::new("sound code", Subject::Sound, &outcome);
+        tell(&sound);
+        if matches!(outcome, Outcome::DoesNotBuild(_)) {
+            return Ok(vec![sound]);
+        }
+        for workshop in &workshops[1..] {
+            workshop.learn_from(&workshops[0]).map_err(failed)?;
+        }
+        let mut lines = self.show_all(&workshops, stops, &tell).map_err(failed)?;
+        lines.insert(0, sound);
+        Ok(lines)
+    }
+
+    /// Works all edits out, so that a stale one is known at once.
+    fn plan<'a>(&self, exhibits: &'a [Exhibit]) -> Result<VecDeque<Stop<'a>>, ExhibitError> {
+        let read = |file: &str| fs::read_to_string(self.root.join(file));
+        let stop = |(place, exhibit): (usize, &'a Exhibit)| Ok(Stop { place, exhibit, changes: exhibit.apply(read)? });
+        exhibits.iter().enumerate().map(stop).collect()
+    }
+
+    fn open_workshops(&self, exhibits: usize) -> io::Result<Vec<Workshop>> {
+        let count = self.jobs.get().min(exhibits.max(1));
+        let workshops: Vec<_> = (1..=count).map(|number| Workshop::new(&self.root, &self.base, number)).collect();
+        workshops.iter().try_for_each(Workshop::open)?;
+        Ok(workshops)
+    }
+
+    fn show_all(
+        &self,
+        workshops: &[Workshop],
+        stops: VecDeque<Stop<'_>>,
+        tell: &(impl Fn(&Line) + Sync),
+    ) -> io::Result<Vec<Line>> {
+        let stops = Mutex::new(stops);
+        let shown = Mutex::new(Vec::new());
+        let work = |workshop: &Workshop| -> io::Result<()> {
+            let next = || stops.lock().expect("no workshop panics while it takes a stop").pop_front();
+            while let Some(stop) = next() {
+                let outcome = workshop.show(&stop.changes, self.budget)?;
+                let line = Line::new(&stop.exhibit.name, Subject::Bug(&stop.exhibit.invariant), &outcome);
+                tell(&line);
+                shown.lock().expect("see above").push((stop.place, line));
+            }
+            Ok(())
+        };
+        thread::scope(|scope| {
+            let hands: Vec<_> = workshops.iter().map(|workshop| scope.spawn(|| work(workshop))).collect();
+            hands.into_iter().try_for_each(|hand| hand.join().expect("a workshop does not panic"))
+        })?;
+        let mut shown = shown.into_inner().expect("see above");
+        shown.sort_by_key(|(place, _)| *place);
+        Ok(shown.into_iter().map(|(_, line)| line).collect())
+    }
+}
+
+/// The crate whose sources are edited: where this program was built from, or the current folder.
+pub fn find_root(built_from: &Path, current: &Path) -> Option<PathBuf> {
+    let has_sources = |folder: &&Path| folder.join("src/deploy").is_dir() && folder.join("Cargo.lock").is_file();
+    [built_from, current].into_iter().find(has_sources).map(Path::to_owned)
+}

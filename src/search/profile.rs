@@ -1,0 +1,191 @@
+//! A run's temperament: which kinds of choice it uses, how often, and how far.
+//!
+//! Runs in which everything happens at once hide the bugs that need one thing to happen and the others not to. So each
+//! run draws a profile first: how many kinds are on at all, how often each strikes, whether it strikes all nodes alike,
+//! and how large its values get. This is swarm testing (Groce et al., *Swarm testing*, ISSTA 2012).
+
+use super::seed::{Odds, Roll, Seed, odds};
+use crate::{
+    check::NodeIndex,
+    sim::choice::{Effect, Kind, Label},
+};
+
+/// How often a kind of choice is not 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Frequency {
+    Off,
+    Rare,
+    Often,
+    Always,
+}
+
+impl Frequency {
+    fn odds(self) -> Odds {
+        match self {
+            Self::Off => odds(0, 1),
+            Self::Rare => odds(1, 24),
+            Self::Often => odds(1, 4),
+            Self::Always => odds(1, 1),
+        }
+    }
+
+    /// The frequency of a kind that is on with `density`. Failures are never more than rare, or no run would succeed.
+    fn draw(roll: Roll, effect: Effect, density: Odds) -> Self {
+        let on = density.hits;
+        let off = density.of - on;
+        match effect {
+            Effect::Failure => roll.pick(&[(2 * off + on, Self::Off), (on, Self::Rare)]),
+            _ => roll.pick(&[(8 * off, Self::Off), (4 * on, Self::Rare), (3 * on, Self::Often), (on, Self::Always)]),
+        }
+    }
+}
+
+/// Out of how many kinds how many are on.
+const DENSITIES: [(u32, Odds); 4] = [(2, odds(1, 8)), (3, odds(1, 4)), (2, odds(1, 2)), (1, odds(3, 4))];
+
+/// How far delays go, in fifths of their range: races live among the small ones, time-outs among the large.
+const REACHES: [(u32, u32); 5] = [(3, 1), (6, 2), (4, 3), (2, 4), (1, 5)];
+
+/// Workload choices are 0 in so many draws, so that the plain story is told too.
+const PLAIN_WORKLOAD: Odds = odds(1, 3);
+
+/// What one run does with each kind of choice.
+pub struct Profile {
+    kinds: Vec<KindProfile>,
+}
+
+impl Profile {
+    /// The profile that `seed` stands for.
+    pub fn new(seed: Seed) -> Self {
+        let density = seed.child("density").roll().pick(&DENSITIES);
+        Self { kinds: Kind::ALL.iter().map(|&kind| KindProfile::new(kind, seed, density)).collect() }
+    }
+
+    /// The value of a choice, below `bound`.
+    pub fn value(&self, label: Label, bound: u32) -> u32 {
+        self.kinds[label.kind as usize].value(label, bound)
+    }
+}
+
+/// Whom a kind strikes.
+#[derive(Clone, Copy, Debug)]
+enum Spread {
+    /// All nodes alike.
+    Even,
+    /// Each node by a frequency of its own: one may be slow, and the others not.
+    PerNode,
+}
+
+struct KindProfile {
+    seed: Seed,
+    effect: Effect,
+    density: Odds,
+    frequency: Frequency,
+    spread: Spread,
+    reach_fifths: u32,
+}
+
+impl KindProfile {
+    fn new(kind: Kind, run: Seed, density: Odds) -> Self {
+        let seed = run.child(kind.as_str());
+        Self {
+            seed,
+            effect: kind.effect(),
+            density,
+            frequency: Frequency::draw(seed.child("frequency").roll(), kind.effect(), density),
+            spread: seed.child("spread").roll().pick(&[(1, Spread::Even), (1, Spread::PerNode)]),
+            reach_fifths: seed.child("reach").roll().pick(&REACHES),
+        }
+    }
+
+    fn value(&self, label: Label, bound: u32) -> u32 {
+        let roll = self.seed.roll_label(label);
+        match self.effect {
+            Effect::Workload if roll.hits(PLAIN_WORKLOAD) => 0,
+            Effect::Workload | Effect::Order => roll.below(bound),
+            Effect::Delay | Effect::Cut | Effect::Failure => {
+                let strikes = roll.hits(self.frequency_on(label.node).odds());
+                if strikes { 1 + roll.below(self.largest(bound)) } else { 0 }
+            }
+        }
+    }
+
+    fn frequency_on(&self, node: Option<NodeIndex>) -> Frequency {
+        match (self.spread, node) {
+            (Spread::PerNode, Some(node)) => {
+                let roll = self.seed.child("node").nth(u64::from(node.0)).roll();
+                Frequency::draw(roll, self.effect, self.density)
+            }
+            _ => self.frequency,
+        }
+    }
+
+    /// The largest value in this run, at least 1 and below `bound`.
+    fn largest(&self, bound: u32) -> u32 {
+        match self.effect {
+            Effect::Delay => ((bound - 1) * self.reach_fifths).div_ceil(5),
+            _ => bound - 1,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::choice::DELAY_BOUND;
+
+    fn label(kind: Kind, node: u8, occurrence: u32) -> Label {
+        Label { kind, node: Some(NodeIndex(node)), occurrence }
+    }
+
+    fn values(run: u64, kind: Kind, bound: u32) -> Vec<u32> {
+        let profile = Profile::new(Seed(7).nth(run));
+        (0..60).map(|occurrence| profile.value(label(kind, 0, occurrence), bound)).collect()
+    }
+
+    #[test]
+    fn values_stay_below_their_bound() {
+        for run in 0..200 {
+            for &kind in Kind::ALL {
+                for bound in [2, 3, DELAY_BOUND, 64] {
+                    assert!(values(run, kind, bound).iter().all(|&value| value < bound));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_kind_is_off_in_some_runs_and_busy_in_others() {
+        let busy = |run| values(run, Kind::PutCommit, DELAY_BOUND).iter().filter(|&&value| value > 0).count();
+        let runs: Vec<_> = (0..200).map(busy).collect();
+        assert!(runs.iter().filter(|&&count| count == 0).count() > 60);
+        assert!(runs.iter().filter(|&&count| (5..30).contains(&count)).count() > 10);
+        assert!(runs.contains(&60));
+    }
+
+    #[test]
+    fn failures_are_never_more_than_rare() {
+        let failures = |run| values(run, Kind::PutRefused, 2).iter().sum::<u32>();
+        assert!((0..300).all(|run| failures(run) < 15));
+        assert!((0..300).any(|run| failures(run) > 0));
+    }
+
+    #[test]
+    fn a_third_of_the_workload_is_plain_and_the_rest_even() {
+        let all: Vec<_> = (0..200).flat_map(|run| values(run, Kind::Workload, 4)).collect();
+        let share = |value| all.iter().filter(|&&drawn| drawn == value).count() * 100 / all.len();
+        assert!((45..55).contains(&share(0)), "a third, and a quarter of the rest: {}", share(0));
+        assert!((1..4).all(|value| (14..20).contains(&share(value))));
+    }
+
+    #[test]
+    fn one_node_may_be_slow_while_the_others_are_not() {
+        let slow = |profile: &Profile, node| {
+            (0..60).all(|occurrence| profile.value(label(Kind::Disk, node, occurrence), DELAY_BOUND) > 0)
+        };
+        assert!((0..400).any(|run| {
+            let profile = Profile::new(Seed(3).nth(run));
+            slow(&profile, 1) && !slow(&profile, 0) && !slow(&profile, 2)
+        }));
+    }
+}
