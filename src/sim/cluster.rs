@@ -32,8 +32,8 @@ use crate::{
     env::{BlobState, Command},
 };
 
-/// How long a cluster may take to settle: longer than any delay, its retries included.
-const SETTLE_MAX: Duration = Duration::from_secs(300);
+/// How long a cluster may take to settle: longer than an install that its origin has given up and that goes on.
+const SETTLE_MAX: Duration = Duration::from_secs(6 * 60 * 60);
 
 /// The steps of looking whether a cluster has settled.
 const SETTLE_STEP_FIRST: Duration = Duration::from_millis(20);

@@ -42,8 +42,9 @@ pub trait RawListener {
     fn accept(&mut self) -> LocalBoxFuture<'_, io::Result<RawStream>>;
 }
 
-/// The most that one read takes from the fabric.
-const READ_BYTES_MAX: usize = 16 * 1024;
+/// The most that one read takes from the fabric: all that a fabric's socket can hold unread. (turmoil-net 0.1 announces
+/// a window that has opened only after a read of at least half of it; a reader that takes less could wait for ever.)
+pub const READ_BYTES_MAX: usize = 32 * 1024;
 
 fn number(port: Port) -> u16 {
     match port {

@@ -12,7 +12,7 @@ use turmoil_net::{
     shim::tokio::net::{TcpListener, TcpStream},
 };
 
-use super::network::{Fabric, RawListener, RawStream};
+use super::network::{Fabric, READ_BYTES_MAX, RawListener, RawStream};
 use crate::{check::NodeIndex, env::NodeName};
 
 const LATENCY: Duration = Duration::from_millis(1);
@@ -32,7 +32,11 @@ impl Wire {
     /// A host for each node; the harness itself acts as the first.
     pub fn new(cluster: &[NodeName]) -> Self {
         // Retransmission counts egress passes, not time, and nothing is ever lost: keep it out of the way.
-        let config = KernelConfig::default().mtu(MTU_BYTES).retx_threshold(u32::MAX).retx_max(u32::MAX);
+        let config = KernelConfig::default()
+            .mtu(MTU_BYTES)
+            .recv_buf_cap(READ_BYTES_MAX)
+            .retx_threshold(u32::MAX)
+            .retx_max(u32::MAX);
         let mut net = Net::with_config(config);
         let hosts = cluster.iter().map(|name| net.add_host(name.as_str())).collect();
         Self { guard: Rc::new(net.enter()), hosts, in_flight: VecDeque::new(), outgoing: Vec::new() }
