@@ -41,7 +41,7 @@ impl Frequency {
 }
 
 /// Out of how many kinds how many are on.
-const DENSITIES: [(u32, Odds); 4] = [(2, odds(1, 8)), (3, odds(1, 4)), (2, odds(1, 2)), (1, odds(3, 4))];
+const DENSITIES: [(u32, Odds); 4] = [(1, odds(1, 8)), (2, odds(1, 4)), (3, odds(1, 2)), (2, odds(3, 4))];
 
 /// How far delays go, in fifths of their range: races live among the small ones, time-outs among the large.
 const REACHES: [(u32, u32); 5] = [(3, 1), (6, 2), (4, 3), (2, 4), (1, 5)];
