@@ -1,7 +1,11 @@
 //! What holds for all inputs and all choices. Choices come as a plain sequence of numbers, so that they shrink.
 
+mod archive;
 mod await_row;
+mod deploys;
+mod frames;
 mod lines;
+mod peer_results;
 
 use drydock::sim::choice::Sequence;
 use proptest::{
