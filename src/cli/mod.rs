@@ -13,6 +13,8 @@ mod progress;
 mod replay;
 mod scenarios;
 mod twice;
+#[cfg(feature = "turmoil")]
+mod worlds;
 
 use std::{
     backtrace::{Backtrace, BacktraceStatus},
@@ -46,6 +48,9 @@ enum Command {
     Replay(replay::Options),
     /// Makes runs twice here and once in another process, and names the first event that differs
     Twice(twice::Options),
+    /// Makes the same runs in the event-driven world and on stock turmoil, and compares the verdicts
+    #[cfg(feature = "turmoil")]
+    Worlds(worlds::Options),
     /// Lists the scenarios
     Scenarios,
     /// Lists the invariants
@@ -74,6 +79,8 @@ fn run(cli: &Cli) -> Result<Exit, Failure> {
         Some(Command::Explore(options)) => explore::run(options),
         Some(Command::Replay(options)) => replay::run(options),
         Some(Command::Twice(options)) => twice::run(options),
+        #[cfg(feature = "turmoil")]
+        Some(Command::Worlds(options)) => worlds::run(options),
         Some(Command::Scenarios) => scenarios::run(),
         Some(Command::Invariants) => invariants::run(),
         Some(Command::Museum(options)) => museum::run(options),

@@ -40,7 +40,7 @@ pub enum Frame<'a> {
         /// Its version.
         version: Version,
         /// The encoded row.
-        #[serde(borrow)]
+        #[serde(borrow, with = "serde_bytes")]
         value: &'a [u8],
         /// The blob that it refers to.
         blob: Option<BlobId>,
@@ -54,7 +54,7 @@ pub enum Frame<'a> {
         /// The place of the first byte.
         offset: u64,
         /// The bytes.
-        #[serde(borrow)]
+        #[serde(borrow, with = "serde_bytes")]
         bytes: &'a [u8],
     },
     /// A blob is whole.
@@ -82,11 +82,11 @@ pub enum Frame<'a> {
         /// Who asks.
         node: NodeName,
         /// What, as JSON.
-        #[serde(borrow)]
+        #[serde(borrow, with = "serde_bytes")]
         operation: &'a [u8],
     },
     /// The answer to an operation, as JSON.
-    Answer(#[serde(borrow)] &'a [u8]),
+    Answer(#[serde(borrow, with = "serde_bytes")] &'a [u8]),
     /// The other end does not go on, and says why.
     Closing(String),
 }

@@ -21,8 +21,8 @@ use crate::env::{
     BlobId, BlobState, Blobs, Changes, Duplex, Env, Journal, Listener, Network, NodeName, Position, Record, Table, Task,
 };
 
-/// How long a link may be idle before it gives a sign of life.
-const PING_AFTER: Duration = Duration::from_secs(15);
+/// How long a link may be idle before it gives a sign of life: two of them within the silence that makes it dead.
+const PING_AFTER: Duration = Duration::from_secs(25);
 
 /// How long a subscriber may take for its first words.
 const HELLO_MAX: Duration = Duration::from_secs(60);

@@ -5,8 +5,9 @@
 //! (turmoil-net, stock turmoil) only carries bytes.
 
 use std::{
+    cell::RefCell,
     future::Future,
-    io,
+    io, mem,
     ops::Range,
     pin::Pin,
     rc::Rc,
@@ -81,7 +82,7 @@ impl SimNetwork {
             world: Rc::clone(&self.world),
             node: self.node,
             delayed,
-            arrived: Arrived { bytes: vec![0; READ_BYTES_MAX], unread: 0..0 },
+            arrived: Arrived::empty(),
             under_way: None,
             ended: false,
         }
@@ -140,13 +141,29 @@ pub struct SimStream {
     ended: bool,
 }
 
-/// A buffer that is allocated and cleared once a connection.
+thread_local! {
+    /// Buffers of connections that are closed: to clear a new one for each costs more than a small deploy.
+    static BUFFERS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Bytes that have arrived and are not read.
 struct Arrived {
     bytes: Vec<u8>,
     unread: Range<usize>,
 }
 
+impl Drop for Arrived {
+    fn drop(&mut self) {
+        BUFFERS.with_borrow_mut(|buffers| buffers.push(mem::take(&mut self.bytes)));
+    }
+}
+
 impl Arrived {
+    fn empty() -> Self {
+        let used = BUFFERS.with_borrow_mut(Vec::pop);
+        Self { bytes: used.unwrap_or_else(|| vec![0; READ_BYTES_MAX]), unread: 0..0 }
+    }
+
     fn take(&mut self, length: usize) -> &[u8] {
         let start = self.unread.start;
         self.unread.start += length;

@@ -26,6 +26,8 @@ pub struct Wire {
     hosts: Vec<HostId>,
     in_flight: VecDeque<(Instant, Packet)>,
     outgoing: Vec<Packet>,
+    /// Something has happened since the hosts were last asked what they send.
+    stirred: bool,
 }
 
 impl Wire {
@@ -39,23 +41,28 @@ impl Wire {
             .retx_max(u32::MAX);
         let mut net = Net::with_config(config);
         let hosts = cluster.iter().map(|name| net.add_host(name.as_str())).collect();
-        Self { guard: Rc::new(net.enter()), hosts, in_flight: VecDeque::new(), outgoing: Vec::new() }
+        Self { guard: Rc::new(net.enter()), hosts, in_flight: VecDeque::new(), outgoing: Vec::new(), stirred: true }
     }
 
     /// What happens next happens on `node`.
-    pub fn enter(&self, node: Option<NodeIndex>) {
+    pub fn enter(&mut self, node: Option<NodeIndex>) {
+        self.stirred = true;
         self.guard.set_current(self.hosts[node.map_or(0, |node| usize::from(node.0))]);
     }
 
     /// Delivers the packets that have arrived by `now`.
     pub fn deliver(&mut self, now: Instant) {
         while let Some((_, packet)) = self.in_flight.pop_front_if(|(at, _)| *at <= now) {
+            self.stirred = true;
             self.guard.deliver(packet);
         }
     }
 
     /// Takes what the hosts have sent on its way; false when there was nothing.
     pub fn collect(&mut self, now: Instant) -> bool {
+        if !std::mem::take(&mut self.stirred) {
+            return false;
+        }
         self.guard.egress_all(&mut self.outgoing);
         let any = !self.outgoing.is_empty();
         self.in_flight.extend(self.outgoing.drain(..).map(|packet| (now + LATENCY, packet)));
