@@ -94,7 +94,9 @@ fn gzip(plain: &[u8]) -> Vec<u8> {
 fn digest(tree: &Tree) -> TreeDigest {
     let mut whole = tree.clone();
     for path in tree.keys() {
-        path.match_indices('/').for_each(|(end, _)| drop(whole.entry(path[..end].to_owned()).or_insert(Entry::Dir)));
+        for (end, _) in path.match_indices('/') {
+            whole.entry(path[..end].to_owned()).or_insert(Entry::Dir);
+        }
     }
     let mut hasher = TreeHasher::default();
     for (path, entry) in &whole {
