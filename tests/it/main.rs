@@ -7,6 +7,8 @@
 //! - `canaries` shows that each invariant can fail.
 //! - `snapshots` are what people read: a calm deploy, and every error.
 
+mod canaries;
 mod properties;
+mod scenarios;
 mod scripted;
 mod story;
