@@ -12,3 +12,4 @@ mod properties;
 mod scenarios;
 mod scripted;
 mod story;
+mod vectors;

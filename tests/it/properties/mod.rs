@@ -1,7 +1,7 @@
 //! What holds for all inputs and all choices. Choices come as a plain sequence of numbers, so that they shrink.
 
 mod archive;
-mod await_row;
+pub(crate) mod await_row;
 mod deploys;
 mod frames;
 mod lines;
