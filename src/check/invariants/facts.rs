@@ -336,11 +336,10 @@ impl<'a> Facts<'a> {
         known.map_or_else(|| Rc::new(unreadable()), |shown| Rc::clone(&shown.row))
     }
 
-    /// Did the store refuse the put that was to end a deploy?
-    pub fn terminal_put_was_refused(&self, deploy: &Deploy, at: At) -> bool {
-        let Some(key) = deploy.key() else { return false };
-        let mut puts = self.puts.iter().filter(|put| put.node == deploy.origin && put.key == key && put.started < at);
-        puts.any(|put| put.row.is_terminal() && put.committed.is_none())
+    /// Did the store refuse every put that was to end a row? Then the row is left to its origin's next start.
+    pub fn end_was_refused(&self, key: &Key, at: At) -> bool {
+        let mut ends = self.puts.iter().filter(|put| put.key == *key && put.row.is_terminal() && put.started < at);
+        ends.clone().next().is_some() && ends.all(|put| put.committed.is_none())
     }
 
     /// The processes that a node ran for a deployment.

@@ -9,7 +9,8 @@ use crate::check::{Invariant, Judgement};
 /// See [`Invariant::sentence`].
 pub(super) const TERM: Invariant = Invariant {
     name: "TERM",
-    sentence: "every row reaches a terminal status before its deploy is answered, and the status is the answer's",
+    sentence: "every row reaches a terminal status before its deploy is answered, and the status is the answer's, unless \
+               the store refused every put that was to end it",
     check,
 };
 
@@ -24,7 +25,8 @@ fn check(facts: &Facts<'_>) -> Judgement {
         for record in &last.rows {
             inquiry.look(|| {
                 let shown = facts.row_at(*node, &record.key, facts.end())?;
-                (!shown.row.is_terminal()).then(|| Finding {
+                let gave_up = facts.end_was_refused(&record.key, facts.end());
+                (!shown.row.is_terminal() && !gave_up).then(|| Finding {
                     kind: "a row stays non-terminal",
                     at: shown.at,
                     node: Some(*node),
@@ -39,9 +41,10 @@ fn check(facts: &Facts<'_>) -> Judgement {
 
 fn not_terminal<'a>(facts: &Facts<'_>, deploy: &Deploy) -> Option<Finding<'a>> {
     let (at, answer) = deploy.answer.as_ref()?;
-    let row = facts.row_at(deploy.origin, &deploy.key()?, *at)?;
+    let key = deploy.key()?;
+    let row = facts.row_at(deploy.origin, &key, *at)?;
     let expected = if answer.is_ok() { "success" } else { "failed" };
-    let gave_up = facts.terminal_put_was_refused(deploy, *at);
+    let gave_up = facts.end_was_refused(&key, *at);
     (row.row.status != expected && !gave_up).then(|| Finding {
         kind: "answered before the row was terminal",
         at: *at,

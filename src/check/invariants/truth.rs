@@ -77,7 +77,7 @@ fn failed_for_nothing<'a>(facts: &Facts<'_>, deploy: &Deploy, at: At) -> Option<
     let peers = facts.peers_expected(deploy, at);
     let all_say_success =
         peers.iter().all(|peer| row.outcome(*peer).iter().any(|outcome| outcome["status"] == "success"));
-    (all_run && all_say_success && !facts.terminal_put_was_refused(deploy, at)).then(|| Finding {
+    (all_run && all_say_success && !facts.end_was_refused(&key, at)).then(|| Finding {
         kind: "failure, but every node runs the payload",
         at,
         node: Some(deploy.origin),

@@ -1,0 +1,182 @@
+//! Canaries: each invariant holds of a calm run, and breaks when one thing in that run's trace is another.
+
+use std::rc::Rc;
+
+use drydock::{
+    check::{Entry, Event, Judgement, NodeFinal, NodeIndex, Trace, TreeDigest, invariants, judge},
+    env::{Draft, Journal, Port, Record},
+    search::setup::Setup,
+    sim::{choice::Calm, run::WorldKind},
+};
+use serde_json::{Value, json};
+
+use crate::story::setup;
+
+/// An invariant, the scenario whose calm trace holds it, and what breaks it.
+struct Canary {
+    invariant: &'static str,
+    scenario: &'static str,
+    breaks: fn(&mut Vec<Entry>),
+}
+
+const fn canary(invariant: &'static str, scenario: &'static str, breaks: fn(&mut Vec<Entry>)) -> Canary {
+    Canary { invariant, scenario, breaks }
+}
+
+const N1: NodeIndex = NodeIndex(0);
+const N3: NodeIndex = NodeIndex(2);
+
+const CANARIES: &[Canary] = &[
+    canary("TRUTH", "deploy", |trace| trace.retain(|entry| !(entry.node == Some(N3) && goes_live(&entry.event)))),
+    canary("PEERS", "deploy", |trace| edit_ends(trace, |row| row["peer_results"].as_array_mut().unwrap().truncate(1))),
+    canary("COVER", "deploy", |trace| trace.retain(|entry| !is_asked(N3, &entry.event))),
+    canary("TERM", "deploy", |trace| edit_ends(trace, |row| row["status"] = json!("replicating"))),
+    canary("ONETERM", "deploy", |trace| {
+        let (first, after) = (position(trace, |event| matches!(event, Event::PutStarted { .. })), answered(trace));
+        let Event::PutStarted { key, draft, .. } = trace[first].event.clone() else { unreachable!("found as one") };
+        insert(trace, after, N1, Event::PutStarted { put: 99, key, draft });
+    }),
+    canary("MONO", "deploy", |trace| {
+        let first = position(trace, |event| matches!(event, Event::Replicated { taken: true, .. }));
+        let again = trace[first].clone();
+        trace.push(again);
+    }),
+    canary("CONV", "deploy", |trace| edit_final(trace, N3, |last| last.rows.clear())),
+    canary("BYTES", "deploy", |trace| {
+        let live = position(trace, goes_live);
+        let Event::Renamed { tree, .. } = &mut trace[live].event else { unreachable!("found as one") };
+        *tree = TreeDigest(1);
+    }),
+    canary("HASH", "deploy", |trace| edit_ends(trace, |row| row["payload_hash"] = json!("00".repeat(32)))),
+    canary("NOORPHAN", "deploy", |trace| {
+        edit_final(trace, N3, |last| last.leftovers.push("staging/left-behind".to_owned()));
+    }),
+    canary("WAKE", "deploy", |trace| {
+        trace.push(Entry { at_ms: 0, node: None, event: Event::Stuck { waiting: vec!["n1 deploy".to_owned()] } });
+    }),
+    canary("BUDGET", "deploy", |trace| {
+        let found =
+            |event: &Event| matches!(event, Event::Got { found: Ok(Some(record)), .. } if record.blob.is_some());
+        let found = position(trace, found);
+        trace[found].at_ms += 500;
+    }),
+    canary("CAUSE", "failing-install", |trace| {
+        let answer = answered(trace) - 1;
+        let Event::DeployAnswered { answer: Err(told), .. } = &mut trace[answer].event else { panic!("it failed") };
+        told["message"] = json!("the deploy failed");
+    }),
+    canary("NOUNHANDLED", "deploy", |trace| {
+        let event = Journal::Unhandled { task: "flush".to_owned(), error: "the store refused".to_owned() };
+        insert(trace, 1, N1, Event::Journal(event));
+    }),
+    canary("LINES", "deploy", |trace| {
+        let line = |event: &Event| matches!(event, Event::Journal(Journal::Progress { event: "install", .. }));
+        trace.remove(position(trace, line));
+    }),
+    canary("TAIL", "deploy", |trace| {
+        trace.remove(position(trace, |event| matches!(event, Event::ClientSaw { .. })));
+    }),
+    canary("QUIET", "deploy", |trace| {
+        let after = answered(trace);
+        let Event::DeployAnswered { answer: Ok(told), .. } = &trace[after - 1].event else { panic!("it succeeded") };
+        let path = format!("staging/{}/late.js", told["deployment_id"].as_str().unwrap());
+        insert(trace, after, N1, Event::Written { path, bytes: 1 });
+    }),
+];
+
+fn goes_live(event: &Event) -> bool {
+    matches!(event, Event::Renamed { to, .. } if to == "components/hello")
+}
+
+fn is_asked(peer: NodeIndex, event: &Event) -> bool {
+    matches!(event, Event::Connecting { to, port: Port::Operations } if *to == peer)
+}
+
+fn position(trace: &[Entry], wanted: impl Fn(&Event) -> bool) -> usize {
+    trace.iter().position(|entry| wanted(&entry.event)).expect("a calm run has one")
+}
+
+/// The place behind the answer that the client got.
+fn answered(trace: &[Entry]) -> usize {
+    1 + position(trace, |event| matches!(event, Event::DeployAnswered { .. }))
+}
+
+fn insert(trace: &mut Vec<Entry>, at: usize, node: NodeIndex, event: Event) {
+    let at_ms = trace[at - 1].at_ms;
+    trace.insert(at, Entry { at_ms, node: Some(node), event });
+}
+
+fn edit_final(trace: &mut [Entry], node: NodeIndex, edit: impl Fn(&mut NodeFinal)) {
+    for entry in trace.iter_mut().filter(|entry| entry.node == Some(node)) {
+        if let Event::Final(last) = &mut entry.event {
+            edit(Rc::make_mut(last));
+        }
+    }
+}
+
+/// Changes a deployment's row where it has ended, in every place where it is seen.
+fn edit_ends(trace: &mut [Entry], edit: impl Fn(&mut Value)) {
+    for entry in trace {
+        match &mut entry.event {
+            Event::PutStarted { draft, .. } => {
+                *draft = Rc::new(Draft { value: edited(&draft.value, &edit), ..(**draft).clone() })
+            }
+            Event::PutCommitted { record, .. } | Event::Replicated { record, .. } => edit_record(record, &edit),
+            Event::Final(last) => Rc::make_mut(last).rows.iter_mut().for_each(|record| edit_record(record, &edit)),
+            _ => {}
+        }
+    }
+}
+
+fn edit_record(record: &mut Rc<Record>, edit: &impl Fn(&mut Value)) {
+    let value = edited(&record.value, edit);
+    Rc::make_mut(record).value = value;
+}
+
+fn edited(value: &[u8], edit: &impl Fn(&mut Value)) -> bytes::Bytes {
+    let mut row: Value = serde_json::from_slice(value).unwrap();
+    if !row["completed_at"].is_null() {
+        edit(&mut row);
+    }
+    row.to_string().into()
+}
+
+fn calm(setup: &Setup, scenario: &str) -> Vec<Entry> {
+    let index = setup.scenarios.iter().position(|known| known.name == scenario).expect("a scenario of that name");
+    setup.run(index, Box::new(Calm)).trace.entries().to_vec()
+}
+
+fn judged(entries: Vec<Entry>, invariant: &str) -> Judgement {
+    let mut trace = Trace::default();
+    entries.into_iter().for_each(|entry| trace.push(entry));
+    let index = invariants::ALL.iter().position(|known| known.name == invariant).expect("an invariant of that name");
+    judge(&trace).swap_remove(index)
+}
+
+#[test]
+fn every_invariant_has_a_canary() {
+    let names: Vec<_> = invariants::ALL.iter().map(|invariant| invariant.name).collect();
+    let canaries: Vec<_> = CANARIES.iter().map(|canary| canary.invariant).collect();
+    assert_eq!(canaries, names);
+}
+
+#[test]
+fn every_invariant_looks_at_a_calm_run_and_holds() {
+    let setup = setup(WorldKind::Sim);
+    for canary in CANARIES {
+        let judgement = judged(calm(&setup, canary.scenario), canary.invariant);
+        assert!(judgement.checked > 0, "{} had nothing to look at", canary.invariant);
+        assert_eq!(judgement.violation, None);
+    }
+}
+
+#[test]
+fn every_invariant_breaks_when_one_thing_is_another() {
+    let setup = setup(WorldKind::Sim);
+    for canary in CANARIES {
+        let mut trace = calm(&setup, canary.scenario);
+        (canary.breaks)(&mut trace);
+        let violation = judged(trace, canary.invariant).violation;
+        assert_eq!(violation.map(|violation| violation.invariant), Some(canary.invariant), "{}", canary.invariant);
+    }
+}

@@ -1,0 +1,15 @@
+//! The promises of the whole, as its users rely on them. One binary, so that it is linked once.
+//!
+//! - `story` is the vocabulary: tells a story in a simulated cluster, and names the command that replays a failing run.
+//! - `scenarios` runs every scenario of `sims` on every world.
+//! - `properties` hold for all inputs and choices; what once failed stands in `fixtures/regressions`.
+//! - `vectors` compares with the recorded answers of the original.
+//! - `canaries` shows that each invariant can fail.
+//! - `snapshots` are what people read: a calm deploy, and every error.
+
+mod canaries;
+mod properties;
+mod scenarios;
+mod scripted;
+mod story;
+mod vectors;

@@ -1,0 +1,173 @@
+//! Unpacking: what stands on a node's disk is what was packed, or there is an error.
+
+use std::{collections::BTreeMap, io, io::Write, path::Path};
+
+use bytes::Bytes;
+use drydock::{
+    check::{NodeIndex, TreeDigest, TreeEntry, TreeHasher},
+    deploy::archive::{Limits, unpack},
+    env::Env,
+    sim::{choice::Calm, component::Entry},
+};
+use flate2::{Compression, write::GzEncoder};
+use futures_util::stream;
+use proptest::{prelude::*, sample::Index};
+use tar::{Builder, EntryType, Header};
+use tokio_util::io::StreamReader;
+
+use super::{choices, kept_in, source};
+use crate::story::{cluster_of, tell};
+
+type Tree = BTreeMap<String, Entry>;
+
+/// A name of a file or directory: short ones that meet each other, and ones that no plain tar header holds.
+fn name() -> impl Strategy<Value = String> {
+    prop_oneof![4 => "[ab]", 1 => "[a-zé✔]{1,8}", 1 => "[a-z]{101,140}"]
+}
+
+fn entry() -> impl Strategy<Value = Entry> {
+    let bytes = prop_oneof![Just(vec![]), proptest::collection::vec(any::<u8>(), 0..40), big()];
+    prop_oneof![
+        4 => (any::<bool>(), bytes).prop_map(|(executable, bytes)| Entry::File { executable, bytes: bytes.into() }),
+        1 => Just(Entry::Dir),
+        1 => name().prop_map(Entry::Symlink),
+        1 => "[a-z]{101,140}".prop_map(|target| Entry::Symlink(format!("./{target}"))),
+    ]
+}
+
+/// Around the sizes of a block and of a chunk.
+fn big() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![510usize..515, 65_534usize..65_538].prop_map(|bytes| (0..bytes).map(|index| index as u8).collect())
+}
+
+/// A tree without its directories that hold something: packers may leave them out.
+fn tree() -> impl Strategy<Value = Tree> {
+    let path = proptest::collection::vec(name(), 1..4).prop_map(|names| names.join("/"));
+    proptest::collection::vec((path, entry()), 1..10).prop_map(|all| {
+        let mut tree = Tree::new();
+        for (path, entry) in all {
+            let fits = tree.keys().all(|known| !is_below(known, &path) && !is_below(&path, known));
+            if fits {
+                tree.insert(path, entry);
+            }
+        }
+        tree
+    })
+}
+
+fn is_below(path: &str, other: &str) -> bool {
+    path == other || path.strip_prefix(other).is_some_and(|rest| rest.starts_with('/'))
+}
+
+fn pack(tree: &Tree) -> Vec<u8> {
+    let mut builder = Builder::new(Vec::new());
+    for (path, entry) in tree {
+        append(&mut builder, &format!("package/{path}"), entry).unwrap();
+    }
+    builder.into_inner().unwrap()
+}
+
+fn append(builder: &mut Builder<Vec<u8>>, path: &str, entry: &Entry) -> io::Result<()> {
+    let mut header = Header::new_gnu();
+    let (kind, mode, bytes) = match entry {
+        Entry::Dir => (EntryType::Directory, 0o755, &[][..]),
+        Entry::Symlink(_) => (EntryType::Symlink, 0o777, &[][..]),
+        Entry::File { executable: true, bytes } => (EntryType::Regular, 0o755, &bytes[..]),
+        Entry::File { executable: false, bytes } => (EntryType::Regular, 0o644, &bytes[..]),
+    };
+    header.set_entry_type(kind);
+    header.set_mode(mode);
+    header.set_size(bytes.len() as u64);
+    match entry {
+        Entry::Symlink(target) => builder.append_link(&mut header, path, target),
+        _ => builder.append_data(&mut header, path, bytes),
+    }
+}
+
+fn gzip(plain: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(plain).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// The digest of the tree, worked out from what was packed.
+fn digest(tree: &Tree) -> TreeDigest {
+    let mut whole = tree.clone();
+    for path in tree.keys() {
+        for (end, _) in path.match_indices('/') {
+            whole.entry(path[..end].to_owned()).or_insert(Entry::Dir);
+        }
+    }
+    let mut hasher = TreeHasher::default();
+    for (path, entry) in &whole {
+        match entry {
+            Entry::Dir => hasher.add(path, TreeEntry::Dir),
+            Entry::Symlink(target) => hasher.add(path, TreeEntry::Symlink(target)),
+            Entry::File { executable, bytes } => {
+                let pieces = std::slice::from_ref(bytes);
+                hasher.add(path, TreeEntry::File { executable: *executable, pieces });
+            }
+        }
+    }
+    hasher.finish()
+}
+
+/// Unpacks a payload that comes in pieces onto a simulated disk; the digest of what stands there, or the error.
+fn unpacked(payload: &[u8], cuts: &[Index], choices: Vec<u32>) -> Result<TreeDigest, String> {
+    let mut ends: Vec<usize> = cuts.iter().map(|cut| cut.index(payload.len() + 1)).chain([0, payload.len()]).collect();
+    ends.sort_unstable();
+    // An empty piece would be the end.
+    let pieces = ends.windows(2).filter(|ends| ends[0] < ends[1]);
+    let pieces: Vec<io::Result<Bytes>> =
+        pieces.map(|ends| Ok(Bytes::copy_from_slice(&payload[ends[0]..ends[1]]))).collect();
+    let story = async move |cluster: drydock::sim::cluster::Cluster| {
+        let env = cluster.env(NodeIndex(0));
+        let reader = StreamReader::new(stream::iter(pieces));
+        let unpacked = unpack(reader, env.disk(), Path::new("staging/it"), Limits::default()).await;
+        let root = unpacked.map_err(|error| error.to_string())?.root;
+        Ok(env.disk().digest(root.to_str().unwrap()).expect("what was unpacked is a directory"))
+    };
+    match choices.is_empty() {
+        true => tell(&cluster_of(1), Calm, story).0,
+        false => tell(&cluster_of(1), source(choices), story).0,
+    }
+}
+
+proptest! {
+    #![proptest_config(kept_in("fixtures/regressions/archive.txt"))]
+
+    #[test]
+    fn what_was_packed_is_what_is_unpacked_wherever_it_is_cut(
+        tree in tree(),
+        gzipped in any::<bool>(),
+        cuts in proptest::collection::vec(any::<Index>(), 0..8),
+        choices in choices(60),
+    ) {
+        let plain = pack(&tree);
+        let payload = if gzipped { gzip(&plain) } else { plain };
+        prop_assert_eq!(unpacked(&payload, &cuts, choices), Ok(digest(&tree)));
+    }
+
+    #[test]
+    fn a_payload_cut_short_is_refused_or_whole(tree in tree(), gzipped in any::<bool>(), end in any::<Index>()) {
+        let plain = pack(&tree);
+        let payload = if gzipped { gzip(&plain) } else { plain };
+        let cut = unpacked(&payload[..end.index(payload.len())], &[], vec![]);
+        prop_assert!(cut.is_err() || (!gzipped && cut == Ok(digest(&tree))), "{cut:?}");
+    }
+
+    #[test]
+    fn a_damaged_gzip_never_gives_another_tree(tree in tree(), at in any::<Index>(), flip in 1u8..) {
+        let mut payload = gzip(&pack(&tree));
+        let at = at.index(payload.len());
+        payload[at] ^= flip;
+        let damaged = unpacked(&payload, &[], vec![]);
+        prop_assert!(damaged.is_err() || damaged == Ok(digest(&tree)), "{damaged:?}");
+    }
+
+    #[test]
+    fn any_bytes_are_unpacked_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..2_000)) {
+        let _ = unpacked(&bytes, &[], vec![]);
+        let _ = unpacked(&[&[0x1f, 0x8b, 8, 0][..], &bytes].concat(), &[], vec![]);
+    }
+}

@@ -1,0 +1,16 @@
+//! The recorded answers of the original, one suite a file. Where drydock differs on purpose, the test names the difference.
+
+mod await_row;
+mod event_log;
+mod line_splitter;
+mod peer_results;
+
+use serde_json::Value;
+
+fn read(text: &str) -> Value {
+    serde_json::from_str(text).expect("the vectors are JSON")
+}
+
+fn numbers(list: &Value) -> Vec<u64> {
+    list.as_array().into_iter().flatten().map(|number| number.as_u64().expect("whole milliseconds")).collect()
+}
