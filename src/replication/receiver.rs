@@ -39,7 +39,7 @@ pub(super) async fn follow<E: Env>(env: E, source: NodeName) {
         let mut link =
             Link { env: &env, cursor: &mut cursor, blobs: BTreeMap::new(), commits: FuturesUnordered::new() };
         let cause = link.run(&source).await;
-        link.let_go(&cause).await;
+        link.let_go().await;
         env.journal(Journal::Dropped { what: format!("link to {source}"), cause: cause.to_string() });
         if cursor.resume_after() > before {
             wait = RECONNECT_FIRST;
@@ -219,14 +219,16 @@ impl<E: Env> Link<'_, E> {
         }
     }
 
-    /// The link is broken: commits come through, half blobs are given up at once (museum B18), and what was not done
-    /// comes again.
-    async fn let_go(mut self, cause: &LinkError) {
+    /// The link is broken: commits come through, and what was not done comes again. Half blobs begin anew at once: who
+    /// reads one waits for its bytes on the next link, instead of for ones that cannot come (museum B18).
+    async fn let_go(mut self) {
         while let Some(position) = self.commits.next().await {
             self.cursor.row_done(position);
         }
         for id in std::mem::take(&mut self.blobs).into_keys() {
-            self.fail_blob(id, cause.to_string()).await;
+            if let Err(error) = self.env.blobs().create(id).await {
+                self.drop_blob(id, &error).await;
+            }
         }
         self.cursor.forget_open();
     }

@@ -15,6 +15,9 @@ use crate::{
 /// A place in the trace.
 pub(super) type At = usize;
 
+/// What a read of the table gave.
+pub(super) type Read = Result<Option<Rc<Record>>, String>;
+
 /// What an invariant looks at.
 pub struct Facts<'a> {
     /// The trace itself.
@@ -320,7 +323,7 @@ impl<'a> Facts<'a> {
     }
 
     /// A peer's reads of the row that an operation is about, up to `end`.
-    pub fn reads_of(&self, operation: &Operation, end: At) -> Vec<(At, &Result<Option<Rc<Record>>, String>)> {
+    pub fn reads_of(&self, operation: &Operation, end: At) -> Vec<(At, &Read)> {
         let wanted = operation.id.to_string();
         let here = self.between(operation.received, end).filter(|(_, entry)| entry.node == Some(operation.node));
         let reads = here.filter_map(|(at, entry)| match &entry.event {
