@@ -11,5 +11,6 @@ mod canaries;
 mod properties;
 mod scenarios;
 mod scripted;
+mod snapshots;
 mod story;
 mod vectors;
