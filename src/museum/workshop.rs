@@ -20,8 +20,8 @@ use super::{exhibit::Changes, verdict::Outcome};
 use crate::search::seed::Seed;
 
 /// What a build needs of the crate.
-const SOURCES: [&str; 8] =
-    ["Cargo.toml", "Cargo.lock", "rust-toolchain.toml", ".cargo", "benches", "fixtures", "sims", "src"];
+const SOURCES: [&str; 9] =
+    ["Cargo.toml", "Cargo.lock", "rust-toolchain.toml", ".cargo", "benches", "fixtures", "sims", "src", "tests"];
 
 /// An exploration that takes longer has hung.
 const EXPLORATION_MAX: Duration = Duration::from_secs(900);

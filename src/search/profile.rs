@@ -24,7 +24,7 @@ impl Frequency {
         match self {
             Self::Off => odds(0, 1),
             Self::Rare => odds(1, 24),
-            Self::Often => odds(1, 4),
+            Self::Often => odds(1, 3),
             Self::Always => odds(1, 1),
         }
     }
@@ -35,16 +35,18 @@ impl Frequency {
         let off = density.of - on;
         match effect {
             Effect::Failure => roll.pick(&[(2 * off + on, Self::Off), (on, Self::Rare)]),
-            _ => roll.pick(&[(8 * off, Self::Off), (4 * on, Self::Rare), (3 * on, Self::Often), (on, Self::Always)]),
+            _ => {
+                roll.pick(&[(8 * off, Self::Off), (2 * on, Self::Rare), (4 * on, Self::Often), (2 * on, Self::Always)])
+            }
         }
     }
 }
 
 /// Out of how many kinds how many are on.
-const DENSITIES: [(u32, Odds); 4] = [(2, odds(1, 8)), (3, odds(1, 4)), (2, odds(1, 2)), (1, odds(3, 4))];
+const DENSITIES: [(u32, Odds); 4] = [(1, odds(1, 8)), (1, odds(1, 4)), (3, odds(1, 2)), (3, odds(3, 4))];
 
 /// How far delays go, in fifths of their range: races live among the small ones, time-outs among the large.
-const REACHES: [(u32, u32); 5] = [(3, 1), (6, 2), (4, 3), (2, 4), (1, 5)];
+const REACHES: [(u32, u32); 5] = [(2, 1), (4, 2), (5, 3), (3, 4), (1, 5)];
 
 /// Workload choices are 0 in so many draws, so that the plain story is told too.
 const PLAIN_WORKLOAD: Odds = odds(1, 3);

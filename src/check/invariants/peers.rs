@@ -22,6 +22,10 @@ const ANSWER_FAULTS: [&str; 3] = ["connect", "operation-delay", "answer-delay"];
 /// Delays of less than this never cost an answer: half of the silence after which a link is dead.
 const HARMLESS_MS: u64 = 30_000;
 
+/// The defaults of spec 7 and 9.
+const TIMEOUT_MS: u64 = 30_000;
+const INSTALL_TIMEOUT_MS: u64 = 3_600_000;
+
 fn check(facts: &Facts<'_>) -> Judgement {
     let mut inquiry = Inquiry::new(facts, PEERS.name);
     for deploy in &facts.deploys {
@@ -43,7 +47,7 @@ fn wrong_entry<'a>(facts: &Facts<'_>, deploy: &Deploy, shown: &Shown, peer: Node
     let operation = facts.operations.iter().find(|known| Some(known.id) == deploy.id && known.node == peer);
     let (kind, told) = match shown.row.outcome(peer)[..] {
         [] => ("an outcome is missing", "holds no outcome".to_owned()),
-        [entry] => match entry_is_wrong(facts, deploy, operation, entry, at) {
+        [entry] => match entry_is_wrong(facts, deploy, peer, operation, entry, at) {
             None => return None,
             Some(told) => ("an outcome differs from the peer's answer", told),
         },
@@ -69,27 +73,30 @@ fn answered(operation: Option<&Operation>) -> String {
 fn entry_is_wrong(
     facts: &Facts<'_>,
     deploy: &Deploy,
+    peer: NodeIndex,
     operation: Option<&Operation>,
     entry: &Value,
     at: At,
 ) -> Option<String> {
     let answer = operation.and_then(|known| known.answered.as_ref()).filter(|(answered, _)| *answered < at);
     let Some((_, answer)) = answer else {
-        return (entry["status"] != "failed").then(|| format!("says {entry}"));
+        let justified = entry["status"] == "failed"
+            && (waited_long_enough(facts, deploy, at) || answer_may_be_lost(facts, deploy, peer, entry, at));
+        return (!justified).then(|| format!("says {entry}"));
     };
     let same = entry["status"] == answer["status"] && entry["error"]["message"] == answer["error"]["message"];
-    (!same && !answer_may_be_lost(facts, deploy, operation, entry, at)).then(|| format!("says {entry}"))
+    (!same && !answer_may_be_lost(facts, deploy, peer, entry, at)).then(|| format!("says {entry}"))
+}
+
+/// Had the origin waited for as long as the peer might take?
+fn waited_long_enough(facts: &Facts<'_>, deploy: &Deploy, at: At) -> bool {
+    let may_take = deploy.asked.deployment_timeout_ms.unwrap_or(TIMEOUT_MS)
+        + deploy.asked.install_timeout_ms.unwrap_or(INSTALL_TIMEOUT_MS);
+    facts.at_ms(at) - facts.at_ms(deploy.requested) >= may_take
 }
 
 /// Did faults delay the answer for so long that the origin could take its connection for dead?
-fn answer_may_be_lost(
-    facts: &Facts<'_>,
-    deploy: &Deploy,
-    operation: Option<&Operation>,
-    entry: &Value,
-    at: At,
-) -> bool {
-    let peer = operation.map_or(deploy.origin, |known| known.node);
+fn answer_may_be_lost(facts: &Facts<'_>, deploy: &Deploy, peer: NodeIndex, entry: &Value, at: At) -> bool {
     let delayed = [deploy.origin, peer].map(|node| facts.delayed_ms(node, &ANSWER_FAULTS, deploy.requested, at));
     entry["status"] == "failed" && entry["error"]["code"].is_string() && delayed.iter().sum::<u64>() >= HARMLESS_MS
 }
