@@ -148,7 +148,7 @@ impl Cluster {
             })
         });
         let door = &self.0.doors[usize::from(node.0)];
-        door.send(job).expect("a node takes requests as long as the run lasts");
+        door.send(job).ok().expect("a node takes requests as long as the run lasts");
         rx.await.expect("a request's task panicked")
     }
 

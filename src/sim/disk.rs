@@ -269,9 +269,10 @@ impl File for SimFile {
     async fn write(&mut self, bytes: Bytes) -> io::Result<()> {
         self.disk.delay().await;
         self.disk.wrote(&self.path, bytes.len());
-        // As on POSIX: a file that was removed or renamed under its writer takes the bytes all the same.
-        if let Some(Node::File { pieces, .. }) = self.disk.tree.borrow_mut().0.get_mut(&self.path) {
-            pieces.push(bytes);
+        match self.disk.tree.borrow_mut().0.get_mut(&self.path) {
+            Some(Node::File { pieces, .. }) => pieces.push(bytes),
+            // As on POSIX: a file that was removed or renamed under its writer takes the bytes all the same.
+            _ => {}
         }
         Ok(())
     }

@@ -1,9 +1,6 @@
 //! What the invariants need of a trace, worked out once.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    rc::Rc,
-};
+use std::{collections::BTreeMap, rc::Rc};
 
 use bytes::Bytes;
 use serde::Deserialize;
@@ -96,9 +93,6 @@ pub struct Put {
     /// Its snapshot, read.
     pub row: Rc<Row>,
 }
-
-/// What a read of the table found, or why it failed.
-type Read = Result<Option<Rc<Record>>, String>;
 
 /// A forwarded operation at a peer.
 pub struct Operation {
@@ -319,11 +313,14 @@ impl<'a> Facts<'a> {
             Event::Connecting { to, port: Port::Operations } if entry.node == Some(deploy.origin) => Some(*to),
             _ => None,
         });
-        asked.collect::<BTreeSet<_>>().into_iter().collect()
+        let mut asked: Vec<_> = asked.collect();
+        asked.sort();
+        asked.dedup();
+        asked
     }
 
     /// A peer's reads of the row that an operation is about, up to `end`.
-    pub fn reads_of(&self, operation: &Operation, end: At) -> Vec<(At, &Read)> {
+    pub fn reads_of(&self, operation: &Operation, end: At) -> Vec<(At, &Result<Option<Rc<Record>>, String>)> {
         let wanted = operation.id.to_string();
         let here = self.between(operation.received, end).filter(|(_, entry)| entry.node == Some(operation.node));
         let reads = here.filter_map(|(at, entry)| match &entry.event {
