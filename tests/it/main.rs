@@ -4,10 +4,12 @@
 //! - `scenarios` runs every scenario of `sims` on every world.
 //! - `properties` hold for all inputs and choices; what once failed stands in `fixtures/regressions`.
 //! - `vectors` compares with the recorded answers of the original.
+//! - `capsules` replays what once broke.
 //! - `canaries` shows that each invariant can fail.
 //! - `snapshots` are what people read: a calm deploy, and every error.
 
 mod canaries;
+mod capsules;
 mod properties;
 mod scenarios;
 mod scripted;

@@ -65,6 +65,7 @@ fn subject(kind: Kind) -> String {
         Kind::BlobRead | Kind::BlobCut => "the {} read of a blob",
         Kind::Disk => "the {} file operation",
         Kind::OutputCut | Kind::OutputDelay => "the {} piece of a process's output",
+        Kind::UploadDelay | Kind::UploadCut => "the {} piece of an upload",
         Kind::Workload => "the scenario's {} open question is answered",
         _ => return format!("the {{}} {kind}"),
     };
