@@ -38,6 +38,10 @@ impl LineSplitter {
         while let Some(piece) = self.take_line() {
             lines.push(piece);
         }
+        // Nothing follows any more that could take a `\r` from its end.
+        if self.unfinished.len() > LINE_BYTES_MAX {
+            lines.push(self.take_piece());
+        }
         lines.extend(Some(self.unfinished).filter(|rest| !rest.is_empty()));
         lines
     }
@@ -66,12 +70,17 @@ impl LineSplitter {
             None => length > LINE_BYTES_MAX + 1,
         };
         if too_long {
-            let end = self.unfinished.floor_char_boundary(LINE_BYTES_MAX);
-            return Some(self.unfinished.drain(..end).collect());
+            return Some(self.take_piece());
         }
         let line = ended?.to_owned();
         self.unfinished.drain(..=length);
         Some(line)
+    }
+
+    /// As much as may be emitted at once, cut between characters.
+    fn take_piece(&mut self) -> String {
+        let end = self.unfinished.floor_char_boundary(LINE_BYTES_MAX);
+        self.unfinished.drain(..end).collect()
     }
 }
 
@@ -111,5 +120,11 @@ mod tests {
     fn a_line_of_just_the_limit_stays_whole_with_its_carriage_return_dropped() {
         let line = "x".repeat(LINE_BYTES_MAX);
         assert_eq!(split(&[line.as_bytes(), b"\r", b"\nnext\n"]), [line.as_str(), "next"]);
+    }
+    #[test]
+    fn a_last_line_one_byte_too_long_comes_in_pieces() {
+        let line = "x".repeat(LINE_BYTES_MAX);
+        assert_eq!(split(&[line.as_bytes(), b"y"]), [line.as_str(), "y"]);
+        assert_eq!(split(&[line.as_bytes(), b"\r"]), [line.as_str(), "\r"]);
     }
 }

@@ -203,10 +203,12 @@ impl<E: Env> Deploy<'_, E> {
     fn told(&self, failure: &Failure) -> Value {
         let mut told = json!({
             "message": failure.to_string(),
-            "code": failure.code(),
             "phase": failure.phase(),
             "deployment_id": self.id,
         });
+        if let Some(code) = failure.code() {
+            told["code"] = json!(code);
+        }
         match failure {
             Failure::Peers { failed, .. } => told["failed_peers"] = json!(failed),
             Failure::Build(error) => {

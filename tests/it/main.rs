@@ -13,5 +13,6 @@ mod capsules;
 mod properties;
 mod scenarios;
 mod scripted;
+mod snapshots;
 mod story;
 mod vectors;
