@@ -29,13 +29,17 @@ const PIECES: [&[u8]; 10] = [
     b"\r",
 ];
 
+/// Lines of a flood that come in one write, where the pipe does not cut it.
+const LINES_AT_ONCE: usize = 45;
+
 async fn tell(cluster: Cluster) {
     let first = cluster.choose(PIECES.len() as u32) as usize;
     let count = 3 + cluster.choose(PIECES.len() as u32) as usize;
     let many = cluster.choose_from(&[0, 0, 230, 450]);
     let long = cluster.choose(8) == 7;
     cluster.script(move |_, _| {
-        let flood: Vec<String> = (0..many).map(|line| format!("added {line}\n")).collect();
+        let lines: Vec<String> = (0..many).map(|line| format!("added {line}\n")).collect();
+        let flood: Vec<String> = lines.chunks(LINES_AT_ONCE).map(<[String]>::concat).collect();
         let wall = "wände ".repeat(if long { 12_000 } else { 0 });
         let mut pieces: Vec<&[u8]> = (0..count).map(|index| PIECES[(first + index) % PIECES.len()]).collect();
         pieces.extend(flood.iter().map(String::as_bytes));
