@@ -6,7 +6,7 @@ use super::{
     facts::{At, Deploy, Facts, Operation, Shown},
     verdict::{Finding, Inquiry},
 };
-use crate::check::{Invariant, Judgement, NodeIndex};
+use crate::check::{Event, Invariant, Judgement, NodeIndex};
 
 /// See [`Invariant::sentence`].
 pub(super) const PEERS: Invariant = Invariant {
@@ -78,6 +78,8 @@ fn entry_is_wrong(
     entry: &Value,
     at: At,
 ) -> Option<String> {
+    // What the peer answered later the origin could not know.
+    let at = settled(facts, deploy, peer, at);
     let answer = operation.and_then(|known| known.answered.as_ref()).filter(|(answered, _)| *answered < at);
     let Some((_, answer)) = answer else {
         let justified = entry["status"] == "failed"
@@ -86,6 +88,18 @@ fn entry_is_wrong(
     };
     let same = entry["status"] == answer["status"] && entry["error"]["message"] == answer["error"]["message"];
     (!same && !answer_may_be_lost(facts, deploy, peer, entry, at)).then(|| format!("says {entry}"))
+}
+
+/// When the origin told its client of a peer's outcome; `at` if it did not.
+fn settled(facts: &Facts<'_>, deploy: &Deploy, peer: NodeIndex, at: At) -> At {
+    let name = peer.to_string();
+    let mut told = facts.between(deploy.requested, at).filter(|(_, entry)| match &entry.event {
+        Event::ClientSaw { deploy: number, event: "peer", data } => {
+            *number == deploy.asked.deploy && data["node"] == name.as_str()
+        }
+        _ => false,
+    });
+    told.next().map_or(at, |(told, _)| told)
 }
 
 /// Had the origin waited for as long as the peer might take?
