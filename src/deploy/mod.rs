@@ -13,6 +13,7 @@ pub mod event;
 pub mod event_log;
 pub mod hashing;
 pub mod install;
+mod journal;
 pub mod lines;
 pub mod node;
 pub mod origin;

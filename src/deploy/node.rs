@@ -1,25 +1,16 @@
 //! A node: the deploy logic and the replication channel, started together.
 
-use std::{pin::Pin, rc::Rc};
+use std::rc::Rc;
 
 use bytes::Bytes;
-use futures_util::{FutureExt, Stream};
+use futures_util::FutureExt;
 use serde_json::Value;
 
-use super::{
-    event::{Event, ProgressEmitter},
-    origin, peer,
-    recorder::UploadError,
-    request::DeployRequest,
-    slots::ProjectLocks,
-};
+use super::{event::Event, origin, peer, recorder::Upload, request::DeployRequest, slots::ProjectLocks};
 use crate::{
-    env::{Env, Journal, Task},
+    env::{Env, Task},
     replication,
 };
-
-/// A payload on its way in, in pieces cut anywhere. The first error ends it.
-pub type Upload = Pin<Box<dyn Stream<Item = Result<Bytes, UploadError>>>>;
 
 /// A running node.
 pub struct Node<E: Env> {
@@ -90,17 +81,4 @@ impl<E: Env> Node<E> {
     async fn take_operation(self: Rc<Self>, operation: Bytes) -> Bytes {
         peer::take_operation(&self.env, &self.locks, &operation).await
     }
-}
-
-/// Lets the node's operation log see every event of a deploy.
-pub(super) fn journal_progress<E: Env>(
-    env: &E,
-    progress: &ProgressEmitter,
-    deployment_id: uuid::Uuid,
-) -> super::event::Subscription {
-    let env = env.clone();
-    progress.subscribe(move |event| {
-        env.journal(Journal::Progress { deployment_id, event: event.name(), data: event.data().clone() });
-        Ok(())
-    })
 }

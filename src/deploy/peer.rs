@@ -10,7 +10,7 @@ use super::{
     budget::Budget,
     build::{self, BuildError, Plan},
     event::ProgressEmitter,
-    node::journal_progress,
+    journal::journal_progress,
     request::PeerOperation,
     row::{Deployment, Status},
     slots::ProjectLocks,

@@ -25,10 +25,7 @@ use super::{
 };
 use crate::{
     check::{DeployFacts, Event, NodeIndex},
-    deploy::{
-        event::Event as Progress,
-        node::{Node, Upload},
-    },
+    deploy::{event::Event as Progress, node::Node, recorder::Upload},
     env::{BlobState, Command},
 };
 

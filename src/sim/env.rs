@@ -21,14 +21,6 @@ use crate::{
     env::{Env, Journal, Kill, LocalFuture, NodeName},
 };
 
-/// The wall clock at the start of each run: 2025-01-01.
-const EPOCH_MS: u64 = 1_735_689_600_000;
-
-/// What all wall clocks show now.
-pub(super) fn wall_clock_ms(world: &World) -> u64 {
-    EPOCH_MS + world.elapsed().as_millis() as u64
-}
-
 /// A simulated node; clones are handles to the same one.
 #[derive(Clone)]
 pub struct SimEnv(Rc<Node>);
@@ -105,7 +97,7 @@ impl Env for SimEnv {
     }
 
     fn wall_clock_ms(&self) -> u64 {
-        wall_clock_ms(&self.0.world)
+        self.0.world.wall_clock_ms()
     }
 
     fn fresh_id(&self) -> Uuid {

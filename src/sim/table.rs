@@ -58,7 +58,7 @@ impl SimTable {
     }
 
     fn commit(&self, put: u32, key: &Key, draft: &Draft) -> Rc<Record> {
-        let stamp = self.next_stamp(super::env::wall_clock_ms(&self.world));
+        let stamp = self.next_stamp(self.world.wall_clock_ms());
         let version = Version { stamp, node: self.world.cluster()[usize::from(self.node.0)].clone() };
         let record = Rc::new(Record { key: key.clone(), version, value: draft.value.clone(), blob: draft.blob });
         self.stored.borrow_mut().rows.insert(key.clone(), Rc::clone(&record));

@@ -10,6 +10,9 @@ use crate::{
     env::{Kill, LocalFuture, NodeName},
 };
 
+/// The wall clock at the start of each run: 2025-01-01.
+const EPOCH_MS: u64 = 1_735_689_600_000;
+
 /// Runs the tasks of all nodes.
 pub trait Spawner {
     /// Starts a task of `node`.
@@ -44,6 +47,11 @@ impl World {
     /// Virtual time since the start of the run.
     pub fn elapsed(&self) -> Duration {
         (self.elapsed)()
+    }
+
+    /// What all wall clocks show now, epoch ms.
+    pub fn wall_clock_ms(&self) -> u64 {
+        EPOCH_MS + self.elapsed().as_millis() as u64
     }
 
     /// Adds an event to the trace, now.

@@ -1,5 +1,7 @@
 //! The payload's way in: from the upload, through its hash, into the blob store. Memory stays that of a chunk.
 
+use std::pin::Pin;
+
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 
@@ -19,6 +21,9 @@ impl From<String> for UploadError {
         Self(cause)
     }
 }
+
+/// A payload on its way in, in pieces cut anywhere. The first error ends it.
+pub type Upload = Pin<Box<dyn Stream<Item = Result<Bytes, UploadError>>>>;
 
 /// A payload that has come in.
 #[derive(Clone, Debug, PartialEq, Eq)]

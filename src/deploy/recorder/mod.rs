@@ -19,7 +19,7 @@ use tokio::{
 use uuid::Uuid;
 
 use self::flush::Flush;
-pub use self::ingest::{IngestError, Ingested, UploadError};
+pub use self::ingest::{IngestError, Ingested, Upload, UploadError};
 use super::{
     event::{Event, ProgressEmitter, Subscription},
     event_log::EventLog,
