@@ -5,11 +5,13 @@
 //! - `properties` hold for all inputs and choices; what once failed stands in `fixtures/regressions`.
 //! - `vectors` compares with the recorded answers of the original.
 //! - `capsules` replays what once broke.
+//! - `exhibits` keeps the museum up to date with the code.
 //! - `canaries` shows that each invariant can fail.
 //! - `snapshots` are what people read: a calm deploy, and every error.
 
 mod canaries;
 mod capsules;
+mod exhibits;
 mod properties;
 mod scenarios;
 mod scripted;
