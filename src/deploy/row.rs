@@ -100,6 +100,9 @@ pub struct Deployment {
     pub deployment_id: Uuid,
     /// The component's name.
     pub project: ProjectName,
+    /// The hybrid logical timestamp taken at `create`: orders the deployments of a project (spec 8).
+    #[serde(default)]
+    pub stamp: u64,
     /// npm, git or file spec of a deploy without upload.
     #[serde(default)]
     pub package_identifier: Option<String>,

@@ -72,6 +72,10 @@ pub trait Table {
     /// A subscription to the log.
     type Changes: Changes;
 
+    /// A fresh hybrid logical timestamp (see [`Version::stamp`]): greater than that of every commit that this copy holds,
+    /// and than every one given before. Durable commits that follow are greater still.
+    fn fresh_stamp(&self) -> impl Future<Output = Result<u64, StoreError>>;
+
     /// The row as committed.
     fn get(&self, key: &Key) -> impl Future<Output = Result<Option<Rc<Record>>, StoreError>>;
 

@@ -94,6 +94,10 @@ impl SimTable {
 impl Table for SimTable {
     type Changes = SimChanges;
 
+    async fn fresh_stamp(&self) -> Result<u64, StoreError> {
+        Ok(self.next_stamp(self.world.wall_clock_ms()))
+    }
+
     async fn get(&self, key: &Key) -> Result<Option<Rc<Record>>, StoreError> {
         self.world.delay(self.node, Kind::Get).await;
         let refused = self.refuse(Kind::GetRefused).await;

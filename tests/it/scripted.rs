@@ -138,6 +138,10 @@ async fn wait(ms: &[u64], number: usize) {
 impl Table for ScriptedTable {
     type Changes = SimChanges;
 
+    async fn fresh_stamp(&self) -> Result<u64, StoreError> {
+        self.table.fresh_stamp().await
+    }
+
     async fn get(&self, _: &Key) -> Result<Option<Rc<Record>>, StoreError> {
         if self.script.no_table {
             return Err(StoreError::NoTable("hdb_deployment".to_owned()));

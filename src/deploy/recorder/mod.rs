@@ -27,7 +27,7 @@ use super::{
     row::{DeployFailure, Deployment, RestartMode, Status},
     slots::ProjectName,
 };
-use crate::env::{Env, Key, StoreError};
+use crate::env::{Env, Key, StoreError, Table};
 
 /// Waits between the tries of the terminal put: a store that refuses it for longer leaves the row to the origin's next
 /// start.
@@ -57,10 +57,11 @@ impl NewDeployment {
         Self { deployment_id, project, package_identifier: None, restart_mode: None, user: None, rollback_of: None }
     }
 
-    fn into_row<E: Env>(self, env: &E) -> Deployment {
+    fn into_row<E: Env>(self, env: &E, stamp: u64) -> Deployment {
         Deployment {
             deployment_id: self.deployment_id,
             project: self.project,
+            stamp,
             package_identifier: self.package_identifier,
             payload_hash: None,
             payload_size: None,
@@ -122,7 +123,7 @@ impl<E: Env> Recorder<E> {
     /// When the store refuses the row: then there is no deployment.
     pub async fn create(env: &E, progress: &ProgressEmitter, new: NewDeployment) -> Result<Self, StoreError> {
         let key = Deployment::key_of(new.deployment_id);
-        let row = new.into_row(env);
+        let row = new.into_row(env, env.table().fresh_stamp().await?);
         let state = State { row, hearing: Hearing::Open, flush: Flush::default(), subscription: None };
         let recorder = Self(Rc::new(Inner {
             env: env.clone(),
