@@ -10,6 +10,7 @@ mod failing_install;
 mod impatient_peers;
 mod late_news;
 mod redeploy;
+mod restart;
 mod slow_install;
 
 use crate::sim::scenario::Scenario;
@@ -23,5 +24,6 @@ pub const ALL: &[Scenario] = &[
     slow_install::SCENARIO,
     client_leaves::SCENARIO,
     redeploy::SCENARIO,
+    restart::SCENARIO,
     late_news::SCENARIO,
 ];

@@ -50,6 +50,14 @@ pub enum Event {
         answer: Result<Value, Value>,
     },
 
+    /// The operator set something on every node.
+    Setting {
+        /// What.
+        name: String,
+        /// To what.
+        value: Value,
+    },
+
     // The seam.
     /// A node asked who is in the cluster.
     MembersRead(Vec<NodeIndex>),
@@ -173,6 +181,13 @@ pub enum Event {
         /// How.
         status: ExitStatus,
     },
+    /// A node's requests go to another build from now on.
+    Serves {
+        /// Of which project.
+        project: String,
+        /// The deployment whose build it is.
+        build: Uuid,
+    },
     /// What a node wrote into its operation log.
     Journal(Journal),
 
@@ -190,6 +205,13 @@ pub enum Event {
     Stuck {
         /// The tasks that wait, with their nodes.
         waiting: Vec<String>,
+    },
+    /// Tasks run and run without time going by: the run was given up.
+    Hot {
+        /// Polls of tasks at this instant.
+        polls: u32,
+        /// The task that ran last, with its node.
+        last: String,
     },
     /// What a node holds at the end of the run.
     Final(Rc<NodeFinal>),
@@ -248,6 +270,8 @@ pub struct DeployFacts {
     pub replicated: bool,
     /// Success does not ask for the peers.
     pub ignore_replication_errors: bool,
+    /// Nodes are to serve the new build once it is deployed.
+    pub restart: bool,
     /// How long a peer waits for its row and payload, milliseconds.
     pub deployment_timeout_ms: Option<u64>,
     /// Time limit of an install, milliseconds.
@@ -267,6 +291,8 @@ pub struct NodeFinal {
     pub leftovers: Vec<String>,
     /// Processes that still run.
     pub processes: Vec<u32>,
+    /// The deployment whose build answers requests to each project.
+    pub served: BTreeMap<String, Uuid>,
 }
 
 impl Event {
@@ -276,6 +302,7 @@ impl Event {
             Self::Journal(
                 Journal::OperationReceived { deployment_id, .. }
                 | Journal::OperationAnswered { deployment_id, .. }
+                | Journal::RestartAnswered { deployment_id, .. }
                 | Journal::Progress { deployment_id, .. },
             ) => Some(*deployment_id),
             _ => None,
@@ -294,6 +321,7 @@ impl fmt::Display for Event {
             Self::ClientSaw { event, data, .. } => write!(f, "client sees {event} {data}"),
             Self::DeployAnswered { answer: Ok(answer), .. } => write!(f, "deploy answers success: {answer}"),
             Self::DeployAnswered { answer: Err(error), .. } => write!(f, "deploy answers failure: {error}"),
+            Self::Setting { name, value } => write!(f, "operator sets {name} to {value}"),
             Self::MembersRead(members) => write!(f, "reads the membership: {members:?}"),
             Self::Got { found, .. } => render_got(f, found),
             Self::PutStarted { put, draft, .. } => write!(f, "put {put} takes its snapshot: {}", Row(&draft.value)),
@@ -320,10 +348,12 @@ impl fmt::Display for Event {
                 write!(f, "process {process} writes to {}: {}", stream.as_str(), bytes.escape_ascii())
             }
             Self::ProcessExited { process, status } => write!(f, "process {process} ends: {status}"),
+            Self::Serves { project, build } => write!(f, "serves the build of {} as `{project}`", Short(*build)),
             Self::Journal(entry) => render_journal(f, entry),
             Self::Fault(fault) => write!(f, "fault: {fault}"),
             Self::TaskPanicked { task, message } => write!(f, "task `{task}` panics: {message}"),
             Self::Stuck { waiting } => write!(f, "stuck; waiting: {}", waiting.join(", ")),
+            Self::Hot { polls, last } => write!(f, "no time goes by over {polls} polls; last: {last}"),
             Self::Final(last) => {
                 write!(f, "at the end: {} rows, live builds {:?}", last.rows.len(), last.live)
             }
@@ -353,6 +383,7 @@ fn render_journal(f: &mut fmt::Formatter<'_>, entry: &Journal) -> fmt::Result {
     match entry {
         Journal::OperationReceived { origin, .. } => write!(f, "receives the forwarded operation from {origin}"),
         Journal::OperationAnswered { outcome, .. } => write!(f, "answers the operation: {outcome}"),
+        Journal::RestartAnswered { outcome, .. } => write!(f, "answers the restart: {outcome}"),
         Journal::Progress { event, data, .. } => write!(f, "{event} {data}"),
         Journal::Dropped { what, cause } => write!(f, "lets pass: {what}: {cause}"),
         Journal::Unhandled { task, error } => {

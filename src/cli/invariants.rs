@@ -7,7 +7,7 @@ use super::{
 use crate::check::invariants;
 
 pub(super) fn run() -> Result<Exit, Failure> {
-    let rows = invariants::ALL.iter().map(|invariant| vec![invariant.name.to_owned(), invariant.sentence.to_owned()]);
-    output::print(&format!("{}\n", output::table(&["invariant", "what must hold"], rows)))?;
+    let rows = invariants::ALL.iter().map(|invariant| [invariant.name.to_owned(), invariant.sentence.to_owned()]);
+    output::print(&format!("{}\n", output::list(["invariant", "what must hold"], rows)))?;
     Ok(Exit::Sound)
 }

@@ -4,7 +4,7 @@
 
 use std::io::{self, Write};
 
-use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
+use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
 
 use super::exit::{Exit, Failure};
 
@@ -69,6 +69,18 @@ pub(super) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
+    table.trim_fmt()
+}
+
+/// The columns of a page: lists of sentences are wrapped to it, whatever they are printed to.
+const PAGE_COLUMNS: u16 = 120;
+
+/// A list of names with a sentence each, wrapped.
+pub(super) fn list(header: [&str; 2], rows: impl IntoIterator<Item = [String; 2]>) -> String {
+    let mut table = Table::new();
+    table.force_no_tty().load_style(STYLE).set_content_arrangement(ContentArrangement::Dynamic).set_width(PAGE_COLUMNS);
+    table.set_header(header);
+    table.add_rows(rows);
     table.trim_fmt()
 }
 

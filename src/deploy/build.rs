@@ -50,7 +50,7 @@ impl BuildError {
         match self {
             Self::NoPayload(_) | Self::Archive(_) | Self::Mismatch { .. } => "extract",
             Self::Install(_) => "install",
-            Self::Swap(_) => "load",
+            Self::Swap(_) => "swap",
         }
     }
 
@@ -64,6 +64,7 @@ impl BuildError {
             Self::Archive(_) => "bad_archive",
             Self::Mismatch { .. } => "payload_mismatch",
             Self::Install(_) => "install_failed",
+            Self::Swap(SwapError::Superseded { .. }) => "superseded",
             Self::Swap(_) => "swap_failed",
         }
     }
@@ -93,14 +94,17 @@ pub(super) async fn build<E: Env>(
     plan: &Plan<'_>,
 ) -> Result<(), BuildError> {
     let project = &plan.deployment.project;
-    let slots = Slots::new(project, plan.deployment.deployment_id);
+    let slots = Slots::new(plan.deployment);
     let _one_at_a_time = locks.lock(project).await;
     let built = stage_and_swap(env, progress, plan, slots.clone()).await;
-    if let Err(cause) = env.disk().remove_all(&slots.staged).await {
-        let what = format!("removal of {}", slots.staged.display());
-        env.journal(Journal::Dropped { what, cause: cause.to_string() });
+    let previous = built.as_ref().ok().cloned().flatten();
+    for done_with in [Some(slots.staged), previous].into_iter().flatten() {
+        if let Err(cause) = env.disk().remove_all(&done_with).await {
+            let what = format!("removal of {}", done_with.display());
+            env.journal(Journal::Dropped { what, cause: cause.to_string() });
+        }
     }
-    built
+    built.map(drop)
 }
 
 async fn stage_and_swap<E: Env>(
@@ -108,7 +112,8 @@ async fn stage_and_swap<E: Env>(
     progress: &ProgressEmitter,
     plan: &Plan<'_>,
     mut slots: Slots,
-) -> Result<(), BuildError> {
+) -> Result<Option<PathBuf>, BuildError> {
+    slots::refuse_older(env.disk(), &slots).await?;
     slots.staged = in_phase(progress, "extract", extract(env, plan, &slots)).await?;
     let install = install::install(env, &slots.staged, plan.install, |line| progress.emit(&Event::install(line)));
     in_phase(progress, "install", install).await?;

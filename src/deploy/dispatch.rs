@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::{
     env::{Env, NodeName, Task},
-    replication::operations::{self, CallError},
+    replication::operations,
 };
 
 /// Forwards `operation` to each of `peers`, and calls `settled` with each outcome as it comes; returns when every peer
@@ -35,7 +35,7 @@ fn ask<E: Env>(env: &E, peer: &NodeName, operation: &Bytes, deadline: Duration) 
         let completed_at = asking.wall_clock_ms();
         match answer {
             Ok(answer) => outcome_of_answer(&peer, &answer, started_at, completed_at),
-            Err(error) => outcome_of_failure(&peer, &error, started_at, completed_at),
+            Err(error) => failed(&peer, &error.to_string(), error.code(), started_at, completed_at),
         }
     })
 }
@@ -49,17 +49,41 @@ fn outcome_of_answer(peer: &NodeName, answer: &[u8], started_at: u64, completed_
             outcome.entry("completed_at").or_insert(json!(completed_at));
             Value::Object(outcome)
         }
-        Ok(other) => other,
-        Err(error) => Value::String(format!("{peer} answered what is no JSON: {error}")),
+        Ok(other) => failed(peer, &not_understood(&other), "bad_answer", started_at, completed_at),
+        Err(error) => failed(peer, &not_understood(&error), "bad_answer", started_at, completed_at),
     }
 }
 
-fn outcome_of_failure(peer: &NodeName, error: &CallError, started_at: u64, completed_at: u64) -> Value {
+fn not_understood(what: &dyn std::fmt::Display) -> String {
+    format!("answered what is not understood: {what}; do all nodes run the same version?")
+}
+
+fn failed(peer: &NodeName, message: &str, code: &str, started_at: u64, completed_at: u64) -> Value {
     json!({
         "node": peer,
         "status": "failed",
-        "error": { "message": error.to_string(), "code": error.code() },
+        "error": { "message": message, "code": code },
         "started_at": started_at,
         "completed_at": completed_at,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_is_no_object_is_its_peers_failure() {
+        for answer in [&b"17"[..], b"[]", b"\"fine\"", b"{", b""] {
+            let outcome = outcome_of_answer(&"n2".into(), answer, 1, 2);
+            assert_eq!((&outcome["node"], &outcome["status"]), (&json!("n2"), &json!("failed")));
+            assert_eq!(outcome["error"]["code"], "bad_answer");
+        }
+    }
+
+    #[test]
+    fn an_answer_stands_under_the_name_of_the_peer_that_was_asked() {
+        let outcome = outcome_of_answer(&"n2".into(), br#"{"node":"n3","status":"success","started_at":7}"#, 1, 2);
+        assert_eq!(outcome, json!({ "node": "n2", "status": "success", "started_at": 7, "completed_at": 2 }));
+    }
 }

@@ -6,9 +6,10 @@ use std::{
     rc::{Rc, Weak},
 };
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::install::InstallLine;
+use crate::env::NodeName;
 
 /// Whether a phase begins or ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +49,18 @@ impl Event {
     pub fn install(line: &InstallLine<'_>) -> Self {
         let InstallLine { manager, stream, line } = line;
         Self { name: "install", data: json!({ "manager": manager, "stream": stream.as_str(), "line": line }) }
+    }
+
+    /// `install {node, manager, stream, line}`: a line that a peer's installer printed, as the peer told it.
+    pub fn install_on(peer: &NodeName, mut line: Map<String, Value>) -> Self {
+        line.insert("node".to_owned(), json!(peer));
+        Self { name: "install", data: Value::Object(line) }
+    }
+
+    /// `warning {message, node, lines}`: lines of a peer's installer that came too fast to be told.
+    pub fn lines_left_out(peer: &NodeName, lines: u64) -> Self {
+        let message = format!("{lines} lines of the install on {peer} were left out: they came too fast");
+        Self { name: "warning", data: json!({ "message": message, "node": peer, "lines": lines }) }
     }
 
     /// `peer`: an outcome as it came.

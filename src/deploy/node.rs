@@ -1,12 +1,12 @@
 //! A node: the deploy logic and the replication channel, started together.
 
-use std::rc::Rc;
+use std::{convert::Infallible, rc::Rc};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
 use serde_json::Value;
 
-use super::{event::Event, origin, peer, recorder::Upload, request::DeployRequest, slots::ProjectLocks};
+use super::{event::Event, origin, peer, recorder::Upload, recovery, request::DeployRequest, slots::ProjectLocks};
 use crate::{
     env::{Env, Task},
     replication,
@@ -19,15 +19,22 @@ pub struct Node<E: Env> {
 }
 
 impl<E: Env> Node<E> {
-    /// Starts replication and takes operations from then on.
+    /// Brings the node's devices in order after its last life, serves what is live, then starts replication and takes
+    /// operations. Resolves when all that is done; waits for devices that fail.
     ///
     /// # Errors
     /// When a port cannot be bound.
     pub async fn start(env: E) -> std::io::Result<Rc<Self>> {
+        let interrupted = recovery::recover(&env).await;
+        recovery::serve(&env).await;
         let node = Rc::new(Self { env: env.clone(), locks: ProjectLocks::default() });
         let handler = Rc::clone(&node);
         replication::start(&env, Rc::new(move |operation| Rc::clone(&handler).take_operation(operation).boxed_local()))
             .await?;
+        env.spawn_background("end of interrupted deployments", {
+            let env = env.clone();
+            async move { Ok::<(), Infallible>(recovery::end_interrupted(&env, interrupted).await) }
+        });
         Ok(node)
     }
 

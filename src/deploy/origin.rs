@@ -1,6 +1,5 @@
 //! The origin's side: from a request to a verdict (spec 6).
 
-use bytes::Bytes;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -10,10 +9,13 @@ use super::{
     dispatch::dispatch,
     event::{Event, PhaseStatus, ProgressEmitter},
     journal::journal_progress,
+    operation::{Operation, PeerDeploy},
     outcome::PeerResult,
     recorder::{IngestError, NewDeployment, Recorder, Upload},
-    request::{DeployRequest, PeerFailures, PeerOperation, Reach},
-    row::{DeployFailure, Status},
+    request::{DeployRequest, PeerFailures, Reach},
+    restart::{Restart, RestartError},
+    rollout::Rollout,
+    row::{DeployFailure, RestartMode, Status},
     slots::ProjectLocks,
     verdict::{Coverage, Verdict},
 };
@@ -33,8 +35,14 @@ enum Failure {
     Build(#[from] BuildError),
     #[error("{message}")]
     Peers { message: String, failed: Vec<PeerResult> },
+    #[error("deployed, but not restarted: {own}{}", also(peers))]
+    Restart { own: RestartError, peers: Option<String>, failed: Vec<PeerResult> },
     #[error("deployed, but the outcome could not be recorded: {0}")]
     Outcome(StoreError),
+}
+
+fn also(peers: &Option<String>) -> String {
+    peers.as_ref().map(|message| format!("; {message}")).unwrap_or_default()
 }
 
 impl Failure {
@@ -44,6 +52,7 @@ impl Failure {
             Self::Create(_) | Self::Ingest(_) => "prepare",
             Self::Build(error) => error.phase(),
             Self::Peers { .. } => "replicate",
+            Self::Restart { .. } => "restart",
             Self::Outcome(_) => "success",
         }
     }
@@ -54,6 +63,7 @@ impl Failure {
             Self::Create(_) | Self::Outcome(_) => Some("store_refused".to_owned()),
             Self::Ingest(_) => Some("upload_failed".to_owned()),
             Self::Build(error) => Some(error.code().to_owned()),
+            Self::Restart { own, .. } => Some(own.code().to_owned()),
             Self::Peers { .. } => None,
         }
     }
@@ -117,7 +127,11 @@ impl<E: Env> Deploy<'_, E> {
             deployment_id: self.id,
             project: self.request.project.clone(),
             package_identifier: None,
-            restart_mode: None,
+            restart_mode: match self.request.restart {
+                Restart::Never => None,
+                Restart::Now => Some(RestartMode::Immediate),
+                Restart::Rolling => Some(RestartMode::Rolling),
+            },
             user: self.request.user.clone(),
             rollback_of: None,
         };
@@ -130,8 +144,18 @@ impl<E: Env> Deploy<'_, E> {
         recorder.ingest_payload(upload).await?;
         self.build(recorder).await?;
         self.emit_phase("prepare", PhaseStatus::Done);
-        let coverage = self.replicate(recorder).await;
-        self.judge(coverage)
+        let coverage = self.judge(self.replicate(recorder).await)?;
+        if self.request.restart == Restart::Never {
+            return Ok(coverage);
+        }
+        let (restarted, coverage) = self.restart(recorder, coverage).await;
+        match (restarted, coverage.verdict()) {
+            (Ok(()), _) => self.judge(coverage),
+            (Err(own), Verdict::Success) => Err(Failure::Restart { own, peers: None, failed: Vec::new() }),
+            (Err(own), Verdict::Failure { message, failed }) => {
+                Err(Failure::Restart { own, peers: Some(message), failed })
+            }
+        }
     }
 
     /// Builds from the row's blob, not from the request: what the peers will get is what the origin runs.
@@ -153,19 +177,38 @@ impl<E: Env> Deploy<'_, E> {
         let mut coverage = Coverage::expecting(&peers);
         let operation = self.operation();
         let deadline = self.request.deployment_timeout + self.request.install.timeout + ANSWER_MARGIN;
-        dispatch(self.env, &peers, &operation, deadline, |outcome| {
-            coverage.settle(&outcome);
-            recorder.record_peer(&outcome);
-            self.progress.emit(&Event::peer(outcome));
-        })
-        .await;
+        dispatch(self.env, &peers, &operation, deadline, |outcome| self.settle(recorder, &mut coverage, outcome)).await;
         self.emit_phase("replicate", PhaseStatus::Done);
         coverage
     }
 
-    fn operation(&self) -> Bytes {
-        let operation = PeerOperation::forwarding(self.request, self.id, self.env.node().clone());
-        serde_json::to_vec(&operation).expect("an operation is plain JSON").into()
+    fn operation(&self) -> bytes::Bytes {
+        Operation::DeployComponent(PeerDeploy::forwarding(self.request, self.id, self.env.node().clone())).to_bytes()
+    }
+
+    /// A peer's outcome, or the one that takes its place.
+    fn settle(&self, recorder: &Recorder<E>, coverage: &mut Coverage, outcome: Value) {
+        coverage.settle(&outcome);
+        recorder.record_peer(&outcome);
+        self.progress.emit(&Event::peer(outcome));
+    }
+
+    /// Restarts this node and the peers that run the build. A peer that does not serve it has failed.
+    async fn restart(&self, recorder: &Recorder<E>, mut coverage: Coverage) -> (Result<(), RestartError>, Coverage) {
+        self.emit_phase("restart", PhaseStatus::Start);
+        let peers = coverage.successful();
+        let rollout = Rollout {
+            env: self.env,
+            locks: self.locks,
+            project: &self.request.project,
+            id: self.id,
+            peer_failures: self.request.peer_failures,
+        };
+        let failed = |outcome| self.settle(recorder, &mut coverage, outcome);
+        let restarted = rollout.run(self.request.restart, &peers, failed).await;
+        let all_well = restarted.is_ok() && coverage.successful().len() == peers.len();
+        self.emit_phase("restart", if all_well { PhaseStatus::Done } else { PhaseStatus::Error });
+        (restarted, coverage)
     }
 
     fn judge(&self, coverage: Coverage) -> Result<Coverage, Failure> {
@@ -210,7 +253,9 @@ impl<E: Env> Deploy<'_, E> {
             told["code"] = json!(code);
         }
         match failure {
-            Failure::Peers { failed, .. } => told["failed_peers"] = json!(failed),
+            Failure::Peers { failed, .. } | Failure::Restart { failed, .. } if !failed.is_empty() => {
+                told["failed_peers"] = json!(failed)
+            }
             Failure::Build(error) => {
                 if let Some(output) = error.install_output() {
                     told["install_output"] = json!(output);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
     await_row::{AwaitRowError, await_deployment_row},
@@ -11,7 +11,8 @@ use super::{
     build::{self, BuildError, Plan},
     event::ProgressEmitter,
     journal::journal_progress,
-    request::PeerOperation,
+    operation::{self, Operation, PeerDeploy, PeerRestart, Refusal},
+    restart,
     row::{Deployment, Status},
     slots::ProjectLocks,
 };
@@ -49,38 +50,43 @@ impl PeerError {
 
 /// Carries out a forwarded operation, and returns the answer; a failure is an answer too.
 pub(super) async fn take_operation<E: Env>(env: &E, locks: &ProjectLocks, operation: &[u8]) -> Bytes {
-    let answer = match serde_json::from_slice::<PeerOperation>(operation) {
-        Ok(operation) => answer(env, locks, &operation).await,
-        Err(error) => json!({
-            "node": env.node(),
-            "status": "failed",
-            "error": { "message": format!("not an operation that this node knows: {error}"), "code": "bad_operation" },
-        }),
+    let answer = match serde_json::from_slice::<Operation>(operation) {
+        Ok(Operation::DeployComponent(deploy)) => take_deploy(env, locks, &deploy).await,
+        Ok(Operation::RestartComponent(restart)) => take_restart(env, locks, &restart).await,
+        Err(error) => operation::answer(env, env.wall_clock_ms(), Err(unknown(&error))),
     };
     serde_json::to_vec(&answer).expect("an answer is plain JSON").into()
 }
 
-async fn answer<E: Env>(env: &E, locks: &ProjectLocks, operation: &PeerOperation) -> Value {
-    let deployment_id = operation.deployment_id;
-    env.journal(Journal::OperationReceived { deployment_id, origin: operation.origin.clone() });
-    let started_at = env.wall_clock_ms();
-    let outcome = match install(env, locks, operation).await {
-        Ok(()) => json!({ "status": "success", "message": format!("Successfully deployed: {}", operation.project) }),
-        Err(error) => json!({
-            "status": "failed",
-            "error": { "message": error.to_string(), "code": error.code() },
-        }),
+fn unknown(error: &serde_json::Error) -> Refusal {
+    let message = format!("not an operation that this node knows: {error}; do all nodes run the same version?");
+    Refusal { message, code: "bad_operation" }
+}
+
+async fn take_deploy<E: Env>(env: &E, locks: &ProjectLocks, deploy: &PeerDeploy) -> Value {
+    let (deployment_id, started_at) = (deploy.deployment_id, env.wall_clock_ms());
+    env.journal(Journal::OperationReceived { deployment_id, origin: deploy.origin.clone() });
+    let installed = match install(env, locks, deploy).await {
+        Ok(()) => Ok(format!("Successfully deployed: {}", deploy.project)),
+        Err(error) => Err(Refusal { message: error.to_string(), code: error.code() }),
     };
-    let Value::Object(mut outcome) = outcome else { unreachable!("written as objects above") };
-    outcome.insert("node".to_owned(), json!(env.node()));
-    outcome.insert("started_at".to_owned(), json!(started_at));
-    outcome.insert("completed_at".to_owned(), json!(env.wall_clock_ms()));
-    let outcome = Value::Object(outcome);
+    let outcome = operation::answer(env, started_at, installed);
     env.journal(Journal::OperationAnswered { deployment_id, outcome: outcome.clone() });
     outcome
 }
 
-async fn install<E: Env>(env: &E, locks: &ProjectLocks, operation: &PeerOperation) -> Result<(), PeerError> {
+async fn take_restart<E: Env>(env: &E, locks: &ProjectLocks, restart: &PeerRestart) -> Value {
+    let (deployment_id, started_at) = (restart.deployment_id, env.wall_clock_ms());
+    let restarted = match restart::restart(env, locks, &restart.project, deployment_id).await {
+        Ok(()) => Ok(format!("Restarted: {}", restart.project)),
+        Err(error) => Err(Refusal { message: format!("installed, but not restarted: {error}"), code: error.code() }),
+    };
+    let outcome = operation::answer(env, started_at, restarted);
+    env.journal(Journal::RestartAnswered { deployment_id, outcome: outcome.clone() });
+    outcome
+}
+
+async fn install<E: Env>(env: &E, locks: &ProjectLocks, operation: &PeerDeploy) -> Result<(), PeerError> {
     let budget = Budget::starting_now(Duration::from_millis(operation.deployment_timeout));
     let deployment = await_deployment_row(env, operation.deployment_id, budget).await?;
     refuse_what_is_over(&deployment)?;

@@ -1,15 +1,12 @@
-//! What a client asks for, parsed and validated; and the operation that the origin forwards to its peers.
+//! What a client asks for, parsed and validated.
 //!
 //! Parse at the boundary, trust inside: a bad request gets an error that names the field, and leaves no row.
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use uuid::Uuid;
 
-use super::slots::ProjectName;
-use crate::env::NodeName;
+use super::{restart::Restart, slots::ProjectName};
 
 /// How long a peer waits for its row and payload, if the request does not say: 30 s (spec 7).
 pub const DEPLOYMENT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
@@ -70,6 +67,8 @@ pub struct DeployRequest {
     pub reach: Reach,
     /// What becomes of it when peers fail.
     pub peer_failures: PeerFailures,
+    /// How nodes restart once it is deployed.
+    pub restart: Restart,
     /// Who asks.
     pub user: Option<String>,
 }
@@ -77,7 +76,7 @@ pub struct DeployRequest {
 impl DeployRequest {
     /// Parses a request as HarperDB's clients send it; the payload comes beside it.
     pub fn parse(request: &Value) -> Result<Self, InvalidRequest> {
-        let fields = request.as_object().ok_or_else(|| invalid("operation", "is missing: send a JSON object"))?;
+        let fields = request.as_object().ok_or_else(|| invalid("request", "must be a JSON object"))?;
         refuse_what_is_not_the_clients(fields)?;
         Ok(Self {
             project: project(fields)?,
@@ -91,52 +90,10 @@ impl DeployRequest {
                 Some(true) => PeerFailures::Ignore,
                 _ => PeerFailures::Fail,
             },
+            restart: restart(fields)?,
             user: text(fields, "user")?,
         })
     }
-}
-
-/// What the origin forwards: an id and flags; never the payload, which the peer has or gets by replication.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PeerOperation {
-    /// `deploy_component`.
-    pub operation: String,
-    /// Whose row and payload to wait for.
-    pub deployment_id: Uuid,
-    /// Which project.
-    pub project: ProjectName,
-    /// The node that forwards it.
-    pub origin: NodeName,
-    /// See [`InstallPlan::command`].
-    pub install_command: Option<String>,
-    /// See [`InstallPlan::timeout`]; milliseconds.
-    pub install_timeout: u64,
-    /// See [`DeployRequest::deployment_timeout`]; milliseconds.
-    pub deployment_timeout: u64,
-}
-
-impl PeerOperation {
-    /// What `origin` forwards of `request`.
-    pub fn forwarding(request: &DeployRequest, deployment_id: Uuid, origin: NodeName) -> Self {
-        Self {
-            operation: "deploy_component".to_owned(),
-            deployment_id,
-            project: request.project.clone(),
-            origin,
-            install_command: request.install.command.clone(),
-            install_timeout: millis(request.install.timeout),
-            deployment_timeout: millis(request.deployment_timeout),
-        }
-    }
-
-    /// How the peer installs.
-    pub fn install(&self) -> InstallPlan {
-        InstallPlan { command: self.install_command.clone(), timeout: Duration::from_millis(self.install_timeout) }
-    }
-}
-
-fn millis(duration: Duration) -> u64 {
-    duration.as_millis().try_into().expect("a validated time limit is at most a day")
 }
 
 fn invalid(field: &'static str, problem: impl Into<String>) -> InvalidRequest {
@@ -153,7 +110,6 @@ fn refuse_what_is_not_the_clients(fields: &Map<String, Value>) -> Result<(), Inv
     for (field, instead) in [
         ("package", "is not supported yet: send the package's archive as payload"),
         ("rollback_from", "is not supported yet: send the earlier payload again"),
-        ("restart", "is not supported yet: leave it out"),
     ] {
         if asks_for(field) {
             return Err(invalid(field, instead));
@@ -180,6 +136,17 @@ fn flag(fields: &Map<String, Value>, field: &'static str) -> Result<Option<bool>
         None | Some(Value::Null) => Ok(None),
         Some(Value::Bool(flag)) => Ok(Some(*flag)),
         Some(other) => Err(invalid(field, format!("must be true or false, not {other}"))),
+    }
+}
+
+/// As the original's clients send it: true for all at once, or `rolling`.
+fn restart(fields: &Map<String, Value>) -> Result<Restart, InvalidRequest> {
+    match fields.get("restart") {
+        None | Some(Value::Null | Value::Bool(false)) => Ok(Restart::Never),
+        Some(Value::Bool(true)) => Ok(Restart::Now),
+        Some(Value::String(mode)) if mode == "immediate" => Ok(Restart::Now),
+        Some(Value::String(mode)) if mode == "rolling" => Ok(Restart::Rolling),
+        Some(other) => Err(invalid("restart", format!("must be true, false, `immediate` or `rolling`, not {other}"))),
     }
 }
 
@@ -213,6 +180,17 @@ mod tests {
         assert_eq!(request.deployment_timeout, Duration::from_secs(30));
         assert_eq!(request.install, InstallPlan { command: None, timeout: Duration::from_secs(3600) });
         assert_eq!((request.reach, request.peer_failures), (Reach::Cluster, PeerFailures::Fail));
+        assert_eq!(request.restart, Restart::Never);
+    }
+
+    #[test]
+    fn a_restart_is_true_or_has_a_name() {
+        let restart = |value: Value| DeployRequest::parse(&json!({ "project": "hello", "restart": value }));
+        assert_eq!(restart(json!(true)).unwrap().restart, Restart::Now);
+        assert_eq!(restart(json!("immediate")).unwrap().restart, Restart::Now);
+        assert_eq!(restart(json!("rolling")).unwrap().restart, Restart::Rolling);
+        let text = restart(json!("later")).unwrap_err().to_string();
+        assert_eq!(text, "bad request: `restart` must be true, false, `immediate` or `rolling`, not \"later\"");
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Where components stand on disk, and how a new build takes the place of the old one (spec 8).
 //!
-//! A build is staged in a directory of its own and goes live by rename. The previous build is kept beside the live one
-//! until the new one is live: at every instant the live path, or else the previous one, holds a whole build, and
-//! [`recover`] puts it back after a crash between the two renames.
+//! A build is staged in a directory of its own, moved whole to `builds/<project>/<timestamp>-<origin>-<deployment>`, and goes
+//! live when `components/<project>`, a symbolic link, is replaced by a rename: at every instant the live path leads to a whole
+//! build, old or new. The link's target says which deployment a node runs, so the two cannot disagree. The previous build is
+//! let go once the new one is durable; [`recover`] clears what a crash left.
 
 use std::{
     cell::RefCell,
@@ -16,9 +17,11 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use uuid::Uuid;
 
-use crate::env::Disk;
+use super::row::Deployment;
+use crate::env::{Disk, EntryKind, NodeName};
 
 const COMPONENTS: &str = "components";
+const BUILDS: &str = "builds";
 const STAGING: &str = "staging";
 
 /// The most bytes that a project's name may have: what a directory's name may have on every file system.
@@ -65,79 +68,237 @@ impl fmt::Display for ProjectName {
     }
 }
 
-/// The three places of one project's builds during one deployment.
+/// Which deployment a build is of. Builds are ordered by age: the hybrid logical timestamp taken at `create`, then the
+/// origin's name, then the id (spec 8).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BuildId {
+    /// See [`super::row::Deployment::stamp`].
+    pub stamp: u64,
+    /// The deployment's origin.
+    pub origin: NodeName,
+    /// The deployment.
+    pub deployment: Uuid,
+}
+
+/// Digits of the largest timestamp: names of directories sort by age.
+const STAMP_DIGITS: usize = 20;
+
+impl BuildId {
+    /// The build of a deployment.
+    pub fn of(deployment: &Deployment) -> Self {
+        let Deployment { stamp, origin_node, deployment_id, .. } = deployment;
+        Self { stamp: *stamp, origin: origin_node.clone(), deployment: *deployment_id }
+    }
+
+    /// The name of its directory.
+    fn directory(&self) -> String {
+        let origin: String = self.origin.as_str().bytes().map(escape).collect();
+        format!("{:0STAMP_DIGITS$}-{origin}-{}", self.stamp, self.deployment)
+    }
+
+    /// The build whose directory has this name.
+    fn parse(directory: &str) -> Option<Self> {
+        let (stamp, rest) = directory.split_at_checked(STAMP_DIGITS)?;
+        let (origin, deployment) = rest.strip_prefix('-')?.split_at_checked(rest.len().checked_sub(38)?)?;
+        let origin = unescape(origin)?;
+        Some(Self { stamp: stamp.parse().ok()?, origin: origin.into(), deployment: deployment.get(1..)?.parse().ok()? })
+    }
+}
+
+/// A byte of a node's name in a file's name.
+fn escape(byte: u8) -> String {
+    match byte {
+        b'-' | b'_' | b'.' => char::from(byte).to_string(),
+        byte if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
+        byte => format!("%{byte:02x}"),
+    }
+}
+
+fn unescape(text: &str) -> Option<String> {
+    let mut parts = text.split('%');
+    let mut bytes = parts.next()?.as_bytes().to_vec();
+    for part in parts {
+        let (code, rest) = part.split_at_checked(2)?;
+        bytes.push(u8::from_str_radix(code, 16).ok()?);
+        bytes.extend_from_slice(rest.as_bytes());
+    }
+    String::from_utf8(bytes).ok()
+}
+
+/// The live build of a project: a link.
+pub fn live_path(project: &ProjectName) -> PathBuf {
+    Path::new(COMPONENTS).join(&project.0)
+}
+
+fn builds_path(project: &ProjectName) -> PathBuf {
+    Path::new(BUILDS).join(&project.0)
+}
+
+/// The places of one build of a project.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Slots {
-    /// The build that is served.
-    pub live: PathBuf,
-    /// The build that was, until the new one is live.
-    pub previous: PathBuf,
-    /// The build that is to be.
+    /// Which project.
+    pub project: ProjectName,
+    /// Which build.
+    pub build: BuildId,
+    /// Where it is put together.
     pub staged: PathBuf,
 }
 
 impl Slots {
-    /// The places of `project` during deployment `id`.
-    pub fn new(project: &ProjectName, id: Uuid) -> Self {
+    /// The places of `deployment`'s build.
+    pub fn new(deployment: &Deployment) -> Self {
         Self {
-            live: Path::new(COMPONENTS).join(&project.0),
-            previous: Path::new(COMPONENTS).join(format!(".previous-{project}")),
-            staged: Path::new(STAGING).join(id.to_string()),
+            project: deployment.project.clone(),
+            build: BuildId::of(deployment),
+            staged: Path::new(STAGING).join(deployment.deployment_id.to_string()),
         }
+    }
+
+    /// Where it stands once it is put together.
+    pub fn kept(&self) -> PathBuf {
+        builds_path(&self.project).join(self.build.directory())
     }
 }
 
-/// A step of the swap that the disk did not take.
+/// Every project that has a live build.
+pub async fn projects(disk: &impl Disk) -> io::Result<Vec<ProjectName>> {
+    disk.create_dir_all(Path::new(COMPONENTS)).await?;
+    let names = disk.read_dir(Path::new(COMPONENTS)).await?;
+    Ok(names.into_iter().filter_map(|(name, _)| ProjectName::parse(&name).ok()).collect())
+}
+
+/// The build that is live.
+pub async fn live_build(disk: &impl Disk, project: &ProjectName) -> io::Result<Option<BuildId>> {
+    let live = live_path(project);
+    match disk.metadata(&live).await?.map(|found| found.kind) {
+        None => Ok(None),
+        Some(EntryKind::Symlink) => named_by(&disk.read_link(&live).await?).map(Some),
+        Some(_) => Err(strange(&live)),
+    }
+}
+
+fn named_by(target: &Path) -> io::Result<BuildId> {
+    let directory = target.file_name().and_then(|name| name.to_str());
+    directory.and_then(BuildId::parse).ok_or_else(|| strange(target))
+}
+
+fn strange(path: &Path) -> io::Error {
+    io::Error::other(format!("{} is no build that drydock made: move it away", path.display()))
+}
+
+/// Why a build did not go live.
 #[derive(Debug, thiserror::Error)]
-#[error("the new build cannot go live: {step}: {cause}; the previous build stays")]
-pub struct SwapError {
-    /// Which step.
-    step: &'static str,
-    /// What the disk says.
-    cause: io::Error,
+pub enum SwapError {
+    /// A newer one is live.
+    #[error("superseded by {by}")]
+    Superseded {
+        /// Whose build it is.
+        by: Uuid,
+    },
+    /// A step that the disk did not take.
+    #[error("the new build cannot go live: {step}: {cause}; the previous build stays")]
+    Disk {
+        /// Which step.
+        step: &'static str,
+        /// What the disk says.
+        cause: io::Error,
+    },
+    /// The disk took neither the last step nor its undoing: after a power loss either build may be live.
+    #[error("the new build is live, but may not survive a power loss: {cause}; deploy again")]
+    NotDurable {
+        /// What the disk says.
+        cause: io::Error,
+    },
 }
 
 fn at(step: &'static str) -> impl Fn(io::Error) -> SwapError {
-    move |cause| SwapError { step, cause }
+    move |cause| SwapError::Disk { step, cause }
 }
 
-/// Makes the staged build live, and the live one previous; then lets the previous one go. On failure the previous build
-/// is live again.
-pub async fn swap(disk: &impl Disk, slots: &Slots) -> Result<(), SwapError> {
-    let parent = Path::new(COMPONENTS);
-    disk.create_dir_all(parent).await.map_err(at("create the components directory"))?;
-    disk.remove_all(&slots.previous).await.map_err(at("clear the previous slot"))?;
-    let had_one = disk.metadata(&slots.live).await.map_err(at("look at the live build"))?.is_some();
-    if had_one {
-        disk.rename(&slots.live, &slots.previous).await.map_err(at("set the live build aside"))?;
+/// Nothing newer may be live: a node never swaps to an older build than the one it runs.
+pub async fn refuse_older(disk: &impl Disk, slots: &Slots) -> Result<Option<BuildId>, SwapError> {
+    match live_build(disk, &slots.project).await.map_err(at("look at the live build"))? {
+        Some(live) if live > slots.build => Err(SwapError::Superseded { by: live.deployment }),
+        live => Ok(live),
     }
-    if let Err(cause) = disk.rename(&slots.staged, &slots.live).await {
-        if had_one {
-            disk.rename(&slots.previous, &slots.live).await.map_err(at("put the previous build back"))?;
-        }
-        return Err(SwapError { step: "rename the staged build", cause });
-    }
+}
+
+/// Makes the staged build live in the place of the previous one, which it returns: let it go when nobody needs it. The
+/// live path leads to a whole build at every instant, and after a crash at any point.
+///
+/// # Errors
+/// The previous build is live then, but for [`SwapError::NotDurable`].
+pub async fn swap(disk: &impl Disk, slots: &Slots) -> Result<Option<PathBuf>, SwapError> {
+    let previous = refuse_older(disk, slots).await?.filter(|live| *live != slots.build);
+    keep(disk, slots).await?;
+    point_at(disk, &slots.project, &slots.build).await.map_err(at("rename the link to the build"))?;
     // A rename is durable only with its directory.
-    disk.sync_dir(parent).await.map_err(at("sync the components directory"))?;
-    disk.remove_all(&slots.previous).await.map_err(at("let the previous build go"))
+    if let Err(cause) = disk.sync_dir(Path::new(COMPONENTS)).await {
+        return Err(undo(disk, &slots.project, previous.as_ref(), cause).await);
+    }
+    Ok(previous.map(|build| builds_path(&slots.project).join(build.directory())))
 }
 
-/// After a crash: puts a previous build back where none is live, and clears what was staged. Run once at start, before
-/// any deploy.
+/// Moves the staged build to its place, whole and durable before any link leads there.
+async fn keep(disk: &impl Disk, slots: &Slots) -> Result<(), SwapError> {
+    let builds = builds_path(&slots.project);
+    disk.create_dir_all(&builds).await.map_err(at("create the builds directory"))?;
+    disk.create_dir_all(Path::new(COMPONENTS)).await.map_err(at("create the components directory"))?;
+    disk.sync_tree(&slots.staged).await.map_err(at("sync the staged build"))?;
+    disk.remove_all(&slots.kept()).await.map_err(at("clear the build's place"))?;
+    disk.rename(&slots.staged, &slots.kept()).await.map_err(at("rename the staged build"))?;
+    disk.sync_dir(&builds).await.map_err(at("sync the builds directory"))?;
+    disk.sync_dir(Path::new(BUILDS)).await.map_err(at("sync the builds directory"))
+}
+
+/// Lets the live path lead to a build: by the rename of a fresh link, which is atomic.
+async fn point_at(disk: &impl Disk, project: &ProjectName, build: &BuildId) -> io::Result<()> {
+    let fresh = Path::new(COMPONENTS).join(format!(".next-{project}"));
+    disk.remove_all(&fresh).await?;
+    disk.symlink(&Path::new("..").join(builds_path(project)).join(build.directory()), &fresh).await?;
+    disk.rename(&fresh, &live_path(project)).await
+}
+
+/// Brings the previous build back, or none; returns what is told of it.
+async fn undo(disk: &impl Disk, project: &ProjectName, previous: Option<&BuildId>, cause: io::Error) -> SwapError {
+    let undone = match previous {
+        Some(build) => point_at(disk, project, build).await,
+        None => disk.remove_all(&live_path(project)).await,
+    };
+    match undone {
+        Ok(()) => SwapError::Disk { step: "sync the components directory", cause },
+        Err(_) => SwapError::NotDurable { cause },
+    }
+}
+
+/// After a crash: clears what was staged, links that never went live, and builds that no link leads to. Run once at
+/// start, before any deploy.
 pub async fn recover(disk: &impl Disk) -> io::Result<()> {
     disk.create_dir_all(Path::new(COMPONENTS)).await?;
-    let names = disk.read_dir(Path::new(COMPONENTS)).await?;
-    for (name, _) in &names {
-        let Some(project) = name.strip_prefix(".previous-") else { continue };
-        let (previous, live) = (Path::new(COMPONENTS).join(name), Path::new(COMPONENTS).join(project));
-        if names.iter().any(|(live, _)| live == project) {
-            disk.remove_all(&previous).await?;
-        } else {
-            disk.rename(&previous, &live).await?;
+    disk.create_dir_all(Path::new(BUILDS)).await?;
+    disk.remove_all(Path::new(STAGING)).await?;
+    for (name, _) in disk.read_dir(Path::new(COMPONENTS)).await? {
+        if name.starts_with(".next-") {
+            disk.remove_all(&Path::new(COMPONENTS).join(name)).await?;
         }
     }
-    disk.sync_dir(Path::new(COMPONENTS)).await?;
-    disk.remove_all(Path::new(STAGING)).await
+    for (name, _) in disk.read_dir(Path::new(BUILDS)).await? {
+        if let Ok(project) = ProjectName::parse(&name) {
+            clear_builds(disk, &project).await?;
+        }
+    }
+    disk.sync_dir(Path::new(COMPONENTS)).await
+}
+
+async fn clear_builds(disk: &impl Disk, project: &ProjectName) -> io::Result<()> {
+    let live = live_build(disk, project).await?.map(|build| build.directory());
+    for (name, _) in disk.read_dir(&builds_path(project)).await? {
+        if Some(&name) != live.as_ref() {
+            disk.remove_all(&builds_path(project).join(name)).await?;
+        }
+    }
+    Ok(())
 }
 
 /// One deploy at a time per project on a node. Clones share the locks.
@@ -149,5 +310,36 @@ impl ProjectLocks {
     pub async fn lock(&self, project: &ProjectName) -> OwnedMutexGuard<()> {
         let lock = std::sync::Arc::clone(self.0.borrow_mut().entry(project.clone()).or_default());
         lock.lock_owned().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn build(stamp: u64, origin: &str, deployment: u128) -> BuildId {
+        BuildId { stamp, origin: origin.into(), deployment: Uuid::from_u128(deployment) }
+    }
+
+    #[test]
+    fn a_directory_names_its_build_whatever_its_origin_is_called() {
+        for origin in ["n1", "node-1.example.com", "a/b", "..", "kn\u{f6}ten 1", "100%", "-"] {
+            let id = build(1_735_689_600_000 << 16, origin, 7);
+            assert_eq!(BuildId::parse(&id.directory()), Some(id.clone()), "{}", id.directory());
+            assert!(!id.directory().contains('/'));
+        }
+    }
+
+    #[test]
+    fn what_names_no_build_is_none() {
+        for name in ["", "x", "00000000000000000001-n1-nonsense", "00000000000000000001", ".previous-hello"] {
+            assert_eq!(BuildId::parse(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn builds_are_ordered_by_timestamp_then_origin_then_id() {
+        let ages = [build(1, "n9", 9), build(2, "n1", 9), build(2, "n2", 1), build(2, "n2", 2)];
+        assert!(ages.is_sorted());
     }
 }

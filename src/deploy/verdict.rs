@@ -49,7 +49,13 @@ impl Coverage {
 
     /// How many expected peers answered success.
     pub fn succeeded(&self) -> usize {
-        self.expected.iter().filter(|peer| self.outcome_of(peer).is_some_and(PeerResult::is_success)).count()
+        self.successful().len()
+    }
+
+    /// The expected peers that answered success.
+    pub fn successful(&self) -> Vec<NodeName> {
+        let well = |peer: &&NodeName| self.outcome_of(peer).is_some_and(PeerResult::is_success);
+        self.expected.iter().filter(well).cloned().collect()
     }
 
     /// The outcomes in membership order, then those of nobody who was expected.

@@ -77,6 +77,9 @@ pub trait Blobs {
     /// Lets a blob go; one that is missing is no error.
     fn delete(&self, id: BlobId) -> impl Future<Output = Result<(), BlobError>>;
 
+    /// Every blob that is not missing, in the order of ids.
+    fn list(&self) -> impl Future<Output = Result<Vec<BlobId>, BlobError>>;
+
     /// How far the blob has come.
     fn state(&self, id: BlobId) -> impl Future<Output = Result<BlobState, BlobError>>;
     /// Up to `bytes_max` bytes from `offset` on; fewer mean nothing, none means that no more are here now.

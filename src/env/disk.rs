@@ -2,7 +2,11 @@
 //!
 //! Paths are relative to the node's own directory, `/`-separated and without `.` or `..`.
 
-use std::{future::Future, io, path::Path};
+use std::{
+    future::Future,
+    io,
+    path::{Path, PathBuf},
+};
 
 use bytes::Bytes;
 
@@ -37,6 +41,8 @@ pub trait Disk {
     fn create_file(&self, path: &Path, mode: u32) -> impl Future<Output = io::Result<Self::File>>;
     /// Creates a symbolic link at `path` that holds `target`.
     fn symlink(&self, target: &Path, path: &Path) -> impl Future<Output = io::Result<()>>;
+    /// What a symbolic link holds.
+    fn read_link(&self, path: &Path) -> impl Future<Output = io::Result<PathBuf>>;
     /// Renames a file or directory; a directory is not renamed onto one that holds anything.
     fn rename(&self, from: &Path, to: &Path) -> impl Future<Output = io::Result<()>>;
     /// Removes a file, a link, or a directory with all it holds; nothing there is no error.
@@ -47,6 +53,8 @@ pub trait Disk {
     fn metadata(&self, path: &Path) -> impl Future<Output = io::Result<Option<Metadata>>>;
     /// The names in a directory with their kinds, in name order.
     fn read_dir(&self, path: &Path) -> impl Future<Output = io::Result<Vec<(String, EntryKind)>>>;
+    /// Makes a directory durable with all that it holds, whoever wrote it: names and bytes.
+    fn sync_tree(&self, path: &Path) -> impl Future<Output = io::Result<()>>;
     /// Makes the names in a directory durable: creations, renames and removals.
     fn sync_dir(&self, path: &Path) -> impl Future<Output = io::Result<()>>;
 }

@@ -22,6 +22,13 @@ pub enum Journal {
         /// The answer, as sent.
         outcome: Value,
     },
+    /// A restart that a deploy's origin asked for was answered.
+    RestartAnswered {
+        /// Whose deploy it was.
+        deployment_id: Uuid,
+        /// The answer, as sent.
+        outcome: Value,
+    },
     /// An event of a deploy, as its listeners on this node see it.
     Progress {
         /// Whose deploy.

@@ -1,7 +1,7 @@
 //! The seam: everything through which the deploy logic reaches the outside.
 //!
-//! [`Env`] is one node's view of its world: its name, its wall clock, its tasks, and the five devices
-//! [`Network`], [`Table`], [`Blobs`], [`Disk`] and [`Processes`]. A *world* implements it; the logic in `deploy` and
+//! [`Env`] is one node's view of its world: its name, its wall clock, its tasks, and the six devices
+//! [`Network`], [`Table`], [`Blobs`], [`Disk`], [`Processes`] and [`Serving`]. A *world* implements it; the logic in `deploy` and
 //! `replication` is generic over it and cannot tell which world it lives in.
 //!
 //! Durations are `tokio::time`'s in every world. The seam never decides anything about deployments: which version wins,
@@ -15,6 +15,7 @@ mod journal;
 mod network;
 mod node;
 mod process;
+mod serving;
 mod table;
 mod task;
 
@@ -27,6 +28,7 @@ pub use self::{
     network::{Duplex, Listener, Network, Port},
     node::NodeName,
     process::{Child, Command, ExitStatus, Output, OutputStream, Processes},
+    serving::Serving,
     table::{Changes, Draft, Key, Position, Record, StoreError, Table, Version},
     task::{Kill, LocalFuture, Task},
 };
@@ -43,11 +45,15 @@ pub trait Env: Clone + 'static {
     type Disk: Disk;
     /// Child processes.
     type Processes: Processes;
+    /// What answers requests.
+    type Serving: Serving;
 
     /// This node's name, unique in the cluster.
     fn node(&self) -> &NodeName;
     /// Every member of the cluster as this node knows it now, itself included, in name order.
     fn members(&self) -> Vec<NodeName>;
+    /// What the operator has set under `name`, as it is now; `None` when nothing is.
+    fn setting(&self, name: &str) -> Option<serde_json::Value>;
     /// The wall clock, epoch milliseconds. It may jump and differ between nodes; for durations use `tokio::time`.
     fn wall_clock_ms(&self) -> u64;
     /// A fresh random id.
@@ -63,6 +69,8 @@ pub trait Env: Clone + 'static {
     fn disk(&self) -> &Self::Disk;
     /// See [`Processes`].
     fn processes(&self) -> &Self::Processes;
+    /// See [`Serving`].
+    fn serving(&self) -> &Self::Serving;
 
     /// Writes an entry into this node's operation log.
     fn journal(&self, entry: Journal);

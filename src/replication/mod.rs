@@ -9,6 +9,7 @@ pub mod cursor;
 pub mod frame;
 pub mod operations;
 mod receiver;
+pub mod scope;
 mod sender;
 pub mod version;
 

@@ -125,6 +125,10 @@ impl Blobs for SimBlobs {
         })
     }
 
+    async fn list(&self) -> Result<Vec<BlobId>, BlobError> {
+        Ok(self.states().into_keys().collect())
+    }
+
     async fn state(&self, id: BlobId) -> Result<BlobState, BlobError> {
         Ok(self.blobs.borrow().get(&id).map_or(BlobState::Missing, |blob| blob.state.clone()))
     }

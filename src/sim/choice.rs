@@ -92,6 +92,12 @@ kinds! {
     OutputCut = "output-cut", Cut;
     /// A process is slow to write or to end.
     OutputDelay = "output-delay", Delay;
+    /// The serving part of a node is slow to switch.
+    Switch = "switch", Delay;
+    /// It cannot switch to a new build.
+    SwitchRefused = "switch-refused", Failure;
+    /// It says that it switched, and serves the old build.
+    SwitchStale = "switch-stale", Failure;
     /// A client is slow to upload.
     UploadDelay = "upload-delay", Delay;
     /// A client's upload comes in smaller pieces.

@@ -113,6 +113,11 @@ impl Cluster {
         *self.0.scripts.borrow_mut() = Rc::new(scripts);
     }
 
+    /// The operator sets something, on every node.
+    pub fn set(&self, setting: &str, value: impl Into<Value>) {
+        self.0.world.set(setting, value.into());
+    }
+
     /// A deploy of this run's component, whole and without options.
     pub fn component(&self) -> Deploy {
         let request = json!({ "operation": "deploy_component", "project": self.0.params.component.name });
@@ -147,6 +152,13 @@ impl Cluster {
         let door = &self.0.doors[usize::from(node.0)];
         assert!(door.send(job).is_ok(), "a node takes requests as long as the run lasts");
         rx.await.expect("a request's task panicked")
+    }
+
+    /// Waits until every node has started.
+    pub async fn up(&self) {
+        for node in 0..self.nodes() {
+            self.on(NodeIndex(node), |_| Box::pin(std::future::ready(()))).await;
+        }
     }
 
     /// Waits until nothing is under way any more; returns after [`SETTLE_MAX`] whatever is.
@@ -189,6 +201,7 @@ impl Cluster {
             tree: component.digest(),
             replicated: deploy.request.get("replicated") != Some(&Value::Bool(false)),
             ignore_replication_errors: deploy.request.get("ignore_replication_errors") == Some(&Value::Bool(true)),
+            restart: deploy.request.get("restart").is_some_and(|restart| *restart != Value::Bool(false)),
             deployment_timeout_ms: deploy.request.get("deployment_timeout").and_then(Value::as_u64),
             install_timeout_ms: deploy.request.get("install_timeout").and_then(Value::as_u64),
         }

@@ -2,7 +2,13 @@
 //!
 //! The design claims to survive that any file operation takes long.
 
-use std::{cell::RefCell, collections::BTreeMap, io, path::Path, rc::Rc};
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+    rc::Rc,
+};
 
 use bytes::{Bytes, BytesMut};
 
@@ -108,6 +114,20 @@ impl Tree {
         Ok(())
     }
 
+    /// Where a path leads: what a link at its end holds, seen from the link's directory.
+    fn resolve(&self, path: &str) -> String {
+        let Some(Node::Symlink(target)) = self.0.get(path) else { return path.to_owned() };
+        let mut parts: Vec<&str> = path.split('/').collect();
+        parts.pop();
+        for part in target.split('/') {
+            match part {
+                ".." => drop(parts.pop()),
+                part => parts.push(part),
+            }
+        }
+        parts.join("/")
+    }
+
     /// Removes `path` with all below it, and returns it.
     fn take(&mut self, path: &str) -> Vec<(String, Node)> {
         let below: Vec<String> = self.below(path).map(|(path, _)| path.clone()).collect();
@@ -141,10 +161,16 @@ impl SimDisk {
         Self { world, node, tree: Rc::default() }
     }
 
-    /// The digest of the tree at `path`, for the harness; `None` when there is no directory.
+    /// The digest of the tree that `path` leads to, for the harness; `None` when there is no directory.
     pub fn digest(&self, path: &str) -> Option<TreeDigest> {
         let tree = self.tree.borrow();
-        matches!(tree.0.get(path), Some(Node::Dir)).then(|| tree.digest(path))
+        let path = tree.resolve(path);
+        matches!(tree.0.get(&path), Some(Node::Dir)).then(|| tree.digest(&path))
+    }
+
+    /// Where a path leads, for the harness.
+    pub fn resolve(&self, path: &str) -> String {
+        self.tree.borrow().resolve(path)
     }
 
     /// The names in a directory, for the harness.
@@ -198,11 +224,22 @@ impl Disk for SimDisk {
         Ok(())
     }
 
+    async fn read_link(&self, path: &Path) -> io::Result<PathBuf> {
+        self.delay().await;
+        match self.tree.borrow().0.get(text(path)?).ok_or(io::ErrorKind::NotFound)? {
+            Node::Symlink(target) => Ok(target.into()),
+            _ => Err(io::ErrorKind::InvalidInput.into()),
+        }
+    }
+
     async fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.delay().await;
         let (from, to) = (text(from)?, text(to)?);
         self.tree.borrow_mut().rename(from, to)?;
-        let tree = self.tree.borrow().digest(to);
+        let tree = {
+            let tree = self.tree.borrow();
+            tree.digest(&tree.resolve(to))
+        };
         self.record(Event::Renamed { from: from.to_owned(), to: to.to_owned(), tree });
         Ok(())
     }
@@ -248,6 +285,10 @@ impl Disk for SimDisk {
         let named = tree.below(path).map(|(below, node)| (&below[start..], node));
         let direct = named.filter(|(name, _)| !name.contains('/'));
         Ok(direct.map(|(name, node)| (name.to_owned(), node.kind())).collect())
+    }
+
+    async fn sync_tree(&self, path: &Path) -> io::Result<()> {
+        self.sync_dir(path).await
     }
 
     async fn sync_dir(&self, path: &Path) -> io::Result<()> {

@@ -5,6 +5,7 @@ use std::{
     rc::Rc,
 };
 
+use serde_json::Value;
 use uuid::{Builder, Uuid};
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -13,6 +14,7 @@ use super::{
     disk::SimDisk,
     network::{Fabric, SimNetwork},
     process::{Scripts, SimProcesses},
+    serving::SimServing,
     table::SimTable,
     world::{Spawner, World},
 };
@@ -34,6 +36,7 @@ struct Node {
     blobs: SimBlobs,
     disk: SimDisk,
     processes: SimProcesses,
+    serving: SimServing,
     ids: Cell<u32>,
 }
 
@@ -53,6 +56,7 @@ impl SimEnv {
             blobs: SimBlobs::new(Rc::clone(world), index),
             disk: SimDisk::new(Rc::clone(world), index),
             processes: SimProcesses::new(Rc::clone(world), index, scripts),
+            serving: SimServing::new(Rc::clone(world), index),
             world: Rc::clone(world),
             tasks,
             ids: Cell::new(0),
@@ -72,9 +76,27 @@ impl SimEnv {
             rows: self.0.table.rows(),
             blobs: self.0.blobs.states(),
             live: live.collect(),
-            leftovers: self.0.disk.names("staging").into_iter().map(|name| format!("staging/{name}")).collect(),
+            leftovers: self.leftovers(),
             processes: self.0.processes.running(),
+            served: self.0.serving.all(),
         }
+    }
+}
+
+impl SimEnv {
+    /// What is staged, links that never went live, and builds that no link leads to.
+    fn leftovers(&self) -> Vec<String> {
+        let disk = &self.0.disk;
+        let links = self.within("components");
+        let live: Vec<String> = links.iter().map(|link| disk.resolve(link)).collect();
+        let builds = self.within("builds").into_iter().flat_map(|project| self.within(&project));
+        let dead_links = links.into_iter().filter(|link| link.starts_with("components/."));
+        let unused = builds.filter(|build| !live.contains(build));
+        self.within("staging").into_iter().chain(dead_links).chain(unused).collect()
+    }
+
+    fn within(&self, folder: &str) -> Vec<String> {
+        self.0.disk.names(folder).into_iter().map(|name| format!("{folder}/{name}")).collect()
     }
 }
 
@@ -84,6 +106,7 @@ impl Env for SimEnv {
     type Blobs = SimBlobs;
     type Disk = SimDisk;
     type Processes = SimProcesses;
+    type Serving = SimServing;
 
     fn node(&self) -> &NodeName {
         &self.0.world.cluster()[usize::from(self.0.index.0)]
@@ -94,6 +117,10 @@ impl Env for SimEnv {
         let indices = (0..members.len() as u8).map(NodeIndex).collect();
         self.0.world.record(Some(self.0.index), Event::MembersRead(indices));
         members.to_vec()
+    }
+
+    fn setting(&self, name: &str) -> Option<Value> {
+        self.0.world.setting(name)
     }
 
     fn wall_clock_ms(&self) -> u64 {
@@ -124,6 +151,10 @@ impl Env for SimEnv {
 
     fn processes(&self) -> &SimProcesses {
         &self.0.processes
+    }
+
+    fn serving(&self) -> &SimServing {
+        &self.0.serving
     }
 
     fn journal(&self, entry: Journal) {

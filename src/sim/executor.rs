@@ -211,11 +211,16 @@ impl Executor {
     }
 
     fn give_up(&self) {
-        let waiting = self.tasks.iter().filter(|task| task.future.is_some()).map(|task| match task.node {
+        let waiting = (0..self.tasks.len() as u32).filter(|id| self.tasks[*id as usize].future.is_some());
+        self.world.record(None, Event::Stuck { waiting: waiting.map(|id| self.name_of(id)).collect() });
+    }
+
+    fn name_of(&self, id: u32) -> String {
+        let task = &self.tasks[id as usize];
+        match task.node {
             Some(node) => format!("{node} {}", task.name),
             None => task.name.clone(),
-        });
-        self.world.record(None, Event::Stuck { waiting: waiting.collect() });
+        }
     }
 
     /// Runs all that is ready; true when the run is over.
@@ -230,7 +235,7 @@ impl Executor {
                     return true;
                 }
                 if self.runs_hot(now) {
-                    self.give_up();
+                    self.world.record(None, Event::Hot { polls: self.polls_at.1, last: self.name_of(id) });
                     return true;
                 }
             } else if !self.wire.collect(now) {

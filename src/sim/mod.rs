@@ -13,6 +13,7 @@ pub mod process;
 pub mod run;
 pub mod scenario;
 pub mod scripts;
+pub mod serving;
 pub mod table;
 pub mod wire;
 pub mod world;

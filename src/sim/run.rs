@@ -134,5 +134,6 @@ pub(crate) async fn story(scenario: Scenario, cluster: Cluster, told: Rc<Cell<bo
         }
     }
     let _told = Told(told);
+    cluster.up().await;
     (scenario.tell)(cluster).await;
 }

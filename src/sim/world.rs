@@ -1,7 +1,8 @@
 //! What all nodes of one run share: the decision log, the trace and the virtual clock.
 
-use std::{cell::RefCell, rc::Rc, time::Duration};
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc, time::Duration};
 
+use serde_json::Value;
 use tokio::time::sleep;
 
 use super::choice::{CUT_BOUND, Choices, DELAY_BOUND, DecisionLog, Kind, cut, delay_ms};
@@ -25,13 +26,20 @@ pub struct World {
     trace: RefCell<Trace>,
     cluster: Vec<NodeName>,
     elapsed: Box<dyn Fn() -> Duration>,
+    settings: RefCell<BTreeMap<String, Value>>,
 }
 
 impl World {
     /// A world of `nodes` nodes named n1, n2, …, whose virtual clock is `elapsed`.
     pub fn new(nodes: u8, log: DecisionLog, elapsed: impl Fn() -> Duration + 'static) -> Rc<Self> {
         let cluster = (0..nodes).map(|index| NodeName::from(NodeIndex(index).to_string())).collect();
-        Rc::new(Self { log: RefCell::new(log), trace: RefCell::default(), cluster, elapsed: Box::new(elapsed) })
+        Rc::new(Self {
+            log: RefCell::new(log),
+            trace: RefCell::default(),
+            cluster,
+            elapsed: Box::new(elapsed),
+            settings: RefCell::default(),
+        })
     }
 
     /// The names of all nodes, in order.
@@ -42,6 +50,17 @@ impl World {
     /// The place of a node in the cluster, by name.
     pub fn index_of(&self, name: &NodeName) -> Option<NodeIndex> {
         self.cluster.iter().position(|known| known == name).map(|index| NodeIndex(index as u8))
+    }
+
+    /// What the operator has set under `name`, the same on every node.
+    pub fn setting(&self, name: &str) -> Option<Value> {
+        self.settings.borrow().get(name).cloned()
+    }
+
+    /// The operator sets something, on every node.
+    pub fn set(&self, name: &str, value: Value) {
+        self.record(None, Event::Setting { name: name.to_owned(), value: value.clone() });
+        self.settings.borrow_mut().insert(name.to_owned(), value);
     }
 
     /// Virtual time since the start of the run.

@@ -13,6 +13,7 @@ mod canaries;
 mod capsules;
 mod exhibits;
 mod properties;
+mod restarts;
 mod scenarios;
 mod scripted;
 mod snapshots;

@@ -14,6 +14,7 @@ use drydock::{
         env::SimEnv,
         network::SimNetwork,
         process::SimProcesses,
+        serving::SimServing,
         table::{SimChanges, SimTable},
     },
 };
@@ -188,6 +189,7 @@ impl Env for ScriptedEnv {
     type Blobs = SimBlobs;
     type Disk = SimDisk;
     type Processes = SimProcesses;
+    type Serving = SimServing;
 
     fn node(&self) -> &NodeName {
         self.node.node()
@@ -195,6 +197,10 @@ impl Env for ScriptedEnv {
 
     fn members(&self) -> Vec<NodeName> {
         self.node.members()
+    }
+
+    fn setting(&self, name: &str) -> Option<serde_json::Value> {
+        self.node.setting(name)
     }
 
     fn wall_clock_ms(&self) -> u64 {
@@ -223,6 +229,10 @@ impl Env for ScriptedEnv {
 
     fn processes(&self) -> &SimProcesses {
         self.node.processes()
+    }
+
+    fn serving(&self) -> &SimServing {
+        self.node.serving()
     }
 
     fn journal(&self, entry: Journal) {

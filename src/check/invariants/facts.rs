@@ -284,7 +284,7 @@ impl<'a> Facts<'a> {
     }
 
     /// The events of a part of the trace, with their places.
-    pub fn between(&self, from: At, to: At) -> impl Iterator<Item = (At, &Entry)> {
+    pub fn between(&self, from: At, to: At) -> impl DoubleEndedIterator<Item = (At, &Entry)> {
         self.trace.entries()[from..to].iter().enumerate().map(move |(index, entry)| (from + index, entry))
     }
 

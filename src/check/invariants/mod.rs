@@ -9,6 +9,7 @@ mod bytes;
 mod cause;
 mod conv;
 mod cover;
+mod cpu;
 mod facts;
 mod hash;
 mod lines;
@@ -47,4 +48,5 @@ pub const ALL: &[Invariant] = &[
     lines::LINES,
     tail::TAIL,
     quiet::QUIET,
+    cpu::CPU,
 ];

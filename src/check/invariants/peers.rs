@@ -6,7 +6,10 @@ use super::{
     facts::{At, Deploy, Facts, Operation, Shown},
     verdict::{Finding, Inquiry},
 };
-use crate::check::{Event, Invariant, Judgement, NodeIndex};
+use crate::{
+    check::{Event, Invariant, Judgement, NodeIndex},
+    env::Journal,
+};
 
 /// See [`Invariant::sentence`].
 pub(super) const PEERS: Invariant = Invariant {
@@ -45,6 +48,9 @@ fn check(facts: &Facts<'_>) -> Judgement {
 
 fn wrong_entry<'a>(facts: &Facts<'_>, deploy: &Deploy, shown: &Shown, peer: NodeIndex, at: At) -> Option<Finding<'a>> {
     let operation = facts.operations.iter().find(|known| Some(known.id) == deploy.id && known.node == peer);
+    if was_left_out_of_the_restart(facts, deploy, shown, peer, at) {
+        return None;
+    }
     let (kind, told) = match shown.row.outcome(peer)[..] {
         [] => ("an outcome is missing", "holds no outcome".to_owned()),
         [entry] => match entry_is_wrong(facts, deploy, peer, operation, entry, at) {
@@ -81,7 +87,8 @@ fn entry_is_wrong(
     // What the peer answered later the origin could not know.
     let at = settled(facts, deploy, peer, at);
     let answer = operation.and_then(|known| known.answered.as_ref()).filter(|(answered, _)| *answered < at);
-    let Some((_, answer)) = answer else {
+    let restarted = restart_failed(facts, deploy, peer, at);
+    let Some(answer) = restarted.or(answer.map(|(_, answer)| answer)) else {
         let justified = entry["status"] == "failed"
             && (waited_long_enough(facts, deploy, at) || answer_may_be_lost(facts, deploy, peer, entry, at));
         return (!justified).then(|| format!("says {entry}"));
@@ -90,7 +97,33 @@ fn entry_is_wrong(
     (!same && !answer_may_be_lost(facts, deploy, peer, entry, at)).then(|| format!("says {entry}"))
 }
 
-/// When the origin told its client of a peer's outcome; `at` if it did not.
+/// A restart that fails takes the place of the success that the peer answered before.
+fn restart_failed<'a>(facts: &'a Facts<'_>, deploy: &Deploy, peer: NodeIndex, at: At) -> Option<&'a Value> {
+    restart_answer(facts, deploy, peer, at).filter(|answer| answer["status"] != "success")
+}
+
+/// What a peer answered before `at` when it was asked to restart.
+fn restart_answer<'a>(facts: &'a Facts<'_>, deploy: &Deploy, peer: NodeIndex, at: At) -> Option<&'a Value> {
+    facts.between(deploy.requested, at).find_map(|(_, entry)| match &entry.event {
+        Event::Journal(Journal::RestartAnswered { deployment_id, outcome }) => {
+            (entry.node == Some(peer) && Some(*deployment_id) == deploy.id).then_some(outcome)
+        }
+        _ => None,
+    })
+}
+
+/// A rolling restart stops at the first peer that fails: the entry of one behind it says so, if it did not restart.
+fn was_left_out_of_the_restart(facts: &Facts<'_>, deploy: &Deploy, shown: &Shown, peer: NodeIndex, at: At) -> bool {
+    let stopped = |entry: &&Value| entry["error"]["code"] == "restart_stopped";
+    let own = shown.row.outcome(peer);
+    let another_failed = shown.row.peer_results.iter().any(|entry| entry["status"] == "failed" && !stopped(&entry));
+    deploy.asked.restart
+        && another_failed
+        && matches!(own[..], [entry] if stopped(&entry))
+        && restart_answer(facts, deploy, peer, at).is_none()
+}
+
+/// When the origin last told its client of a peer's outcome; `at` if it did not.
 fn settled(facts: &Facts<'_>, deploy: &Deploy, peer: NodeIndex, at: At) -> At {
     let name = peer.to_string();
     let mut told = facts.between(deploy.requested, at).filter(|(_, entry)| match &entry.event {
@@ -99,7 +132,7 @@ fn settled(facts: &Facts<'_>, deploy: &Deploy, peer: NodeIndex, at: At) -> At {
         }
         _ => false,
     });
-    told.next().map_or(at, |(told, _)| told)
+    told.next_back().map_or(at, |(told, _)| told)
 }
 
 /// Had the origin waited for as long as the peer might take?

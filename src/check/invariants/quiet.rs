@@ -6,7 +6,10 @@ use super::{
     facts::{At, Facts},
     verdict::{Finding, Inquiry},
 };
-use crate::check::{Event, Invariant, Judgement, NodeIndex};
+use crate::{
+    check::{Event, Invariant, Judgement, NodeIndex},
+    env::Journal,
+};
 
 /// See [`Invariant::sentence`].
 pub(super) const QUIET: Invariant = Invariant {
@@ -49,6 +52,8 @@ fn noise<'a>(facts: &Facts<'_>, id: Uuid, node: NodeIndex, ended: At) -> Option<
         Event::Written { path, .. } | Event::Renamed { from: path, .. } => path.starts_with(&staging),
         Event::ProcessStarted { command, .. } => command.directory.starts_with(&staging),
         Event::ProcessOutput { process, .. } => processes.contains(process),
+        // A restart comes after the peer's answer to the deploy.
+        Event::Journal(Journal::RestartAnswered { .. }) => false,
         event => event.journal_deployment() == Some(id) && matches!(event, Event::Journal(_)),
     })?;
     Some(Finding {

@@ -10,7 +10,7 @@ use crate::check::{Event, Invariant, Judgement, NodeIndex, TreeDigest};
 pub(super) const TRUTH: Invariant = Invariant {
     name: "TRUTH",
     sentence: "a deploy reports success exactly when the origin and every expected peer run the payload with the row's \
-               hash (peers do not count when replication errors are ignored)",
+               hash, and serve it when it asked for a restart (peers do not count when replication errors are ignored)",
     check,
 };
 
@@ -19,7 +19,7 @@ fn check(facts: &Facts<'_>) -> Judgement {
     for deploy in &facts.deploys {
         if let Some((at, _)) = deploy.success() {
             for node in must_run(facts, deploy, at) {
-                inquiry.look(|| not_running(facts, deploy, node, at));
+                inquiry.look(|| not_running(facts, deploy, node, at).or_else(|| not_serving(facts, deploy, node, at)));
             }
         }
         if let Some((at, _)) = deploy.failure() {
@@ -66,14 +66,38 @@ fn not_running<'a>(facts: &Facts<'_>, deploy: &Deploy, node: NodeIndex, at: At) 
     })
 }
 
+/// With a restart, running means serving: the node's requests went to the build during the deploy (museum X09).
+fn serves(facts: &Facts<'_>, deploy: &Deploy, node: NodeIndex, at: At) -> bool {
+    facts.between(deploy.requested, at).any(|(_, entry)| match &entry.event {
+        Event::Serves { project, build } => {
+            entry.node == Some(node) && *project == deploy.asked.project && Some(*build) == deploy.id
+        }
+        _ => false,
+    })
+}
+
+fn is_served(facts: &Facts<'_>, deploy: &Deploy, node: NodeIndex, at: At) -> bool {
+    !deploy.asked.restart || serves(facts, deploy, node, at)
+}
+
+fn not_serving<'a>(facts: &Facts<'_>, deploy: &Deploy, node: NodeIndex, at: At) -> Option<Finding<'a>> {
+    (!is_served(facts, deploy, node, at)).then(|| Finding {
+        kind: "success with a restart, but a node does not serve the build",
+        at,
+        node: Some(node),
+        why: format!("the deploy of `{}` reports success, but {node} does not serve its build", deploy.asked.project),
+        witnesses: vec![deploy.requested],
+    })
+}
+
 /// A failure needs a node that does not run the payload, or a peer whose outcome says so (PEERS holds that outcome
 /// against what the peer answered).
 fn failed_for_nothing<'a>(facts: &Facts<'_>, deploy: &Deploy, at: At) -> Option<Finding<'a>> {
     let key = deploy.key()?;
     let row = &facts.row_at(deploy.origin, &key, at)?.row;
-    let all_run = must_run(facts, deploy, at)
-        .into_iter()
-        .all(|node| went_live(facts, deploy, node, at) == Some(deploy.asked.tree));
+    let all_run = must_run(facts, deploy, at).into_iter().all(|node| {
+        went_live(facts, deploy, node, at) == Some(deploy.asked.tree) && is_served(facts, deploy, node, at)
+    });
     let peers = facts.peers_expected(deploy, at);
     let all_say_success =
         peers.iter().all(|peer| row.outcome(*peer).iter().any(|outcome| outcome["status"] == "success"));

@@ -7,11 +7,8 @@ use super::{
 use crate::check::{Event, Invariant, Judgement};
 
 /// See [`Invariant::sentence`].
-pub(super) const WAKE: Invariant = Invariant {
-    name: "WAKE",
-    sentence: "no task waits for what can no longer come, and none runs for ever without time going by",
-    check,
-};
+pub(super) const WAKE: Invariant =
+    Invariant { name: "WAKE", sentence: "no task waits for what can no longer come", check };
 
 fn check(facts: &Facts<'_>) -> Judgement {
     let mut inquiry = Inquiry::new(facts, WAKE.name);

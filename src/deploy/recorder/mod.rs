@@ -9,7 +9,7 @@
 mod flush;
 mod ingest;
 
-use std::{cell::RefCell, rc::Rc, time::Duration};
+use std::{cell::RefCell, convert::Infallible, rc::Rc, time::Duration};
 
 use serde_json::Value;
 use tokio::{
@@ -24,13 +24,13 @@ use super::{
     event::{Event, ProgressEmitter, Subscription},
     event_log::EventLog,
     outcome,
+    retry::until_done,
     row::{DeployFailure, Deployment, RestartMode, Status},
     slots::ProjectName,
 };
 use crate::env::{Env, Key, StoreError, Table};
 
-/// Waits between the tries of the terminal put: a store that refuses it for longer leaves the row to the origin's next
-/// start.
+/// Waits between the tries of the terminal put, before the deploy fails for it. The row ends all the same, later.
 const TERMINAL_RETRIES: [Duration; 4] =
     [Duration::from_millis(50), Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(5)];
 
@@ -215,6 +215,9 @@ impl<E: Env> Recorder<E> {
         }
         let ended = self.put_terminal().await;
         drop(turn);
+        if let Err(cause) = &ended {
+            self.end_later(cause.clone());
+        }
         self.0.ended.send_replace(Some(ended.clone()));
         ended
     }
@@ -233,6 +236,25 @@ impl<E: Env> Recorder<E> {
         let mut ended = self.0.ended.subscribe();
         let ended = ended.wait_for(Option::is_some).await.expect("the recorder that is asked holds the sender");
         ended.clone().expect("waited for")
+    }
+
+    /// A row that the store did not let end ends as `failed` as soon as it does: that is what the client was told.
+    fn end_later(&self, cause: StoreError) {
+        {
+            let row = &mut self.0.state.borrow_mut().row;
+            row.status = Status::Failed;
+            row.error.get_or_insert_with(|| DeployFailure {
+                message: format!("deployed, but the outcome could not be recorded in time: {cause}"),
+                code: Some("store_refused".to_owned()),
+                phase: row.phase.clone(),
+            });
+        }
+        let recorder = self.clone();
+        self.0.env.spawn_background("late end", async move {
+            let what = format!("the end of deployment {}", recorder.0.key);
+            until_done(&recorder.0.env, &what, || recorder.put()).await;
+            Ok::<(), Infallible>(())
+        });
     }
 
     /// A row must end: a store that refuses for a moment is asked again.

@@ -14,7 +14,7 @@ use drydock::{
         recorder::{IngestError, UploadError},
         request::DeployRequest,
         row::{Deployment, RowError, Status},
-        slots::{self, ProjectName, Slots, SwapError},
+        slots::{self, BuildId, ProjectName, Slots, SwapError},
     },
     env::{BlobError, BlobId, Env, ExitStatus, Record, StoreError, Version},
     replication::{
@@ -94,7 +94,9 @@ fn unpacking() -> Vec<Boxed> {
 /// A swap whose staged build is not there.
 fn swap_of_nothing() -> SwapError {
     let story = async |cluster: Cluster| {
-        let slots = Slots::new(&ProjectName::parse("hello").unwrap(), ID);
+        let project = ProjectName::parse("hello").unwrap();
+        let build = BuildId { stamp: 1, origin: "n1".into(), deployment: ID };
+        let slots = Slots { project, build, staged: "staging/nothing".into() };
         slots::swap(cluster.env(NodeIndex(0)).disk(), &slots).await.unwrap_err()
     };
     tell(&cluster_of(1), Calm, story).0
@@ -140,7 +142,7 @@ fn requests() -> Vec<Boxed> {
         json!({ "project": "hello", "install_command": "" }),
         json!({ "project": "hello", "package": "left-pad" }),
         json!({ "project": "hello", "rollback_from": ID }),
-        json!({ "project": "hello", "restart": "rolling" }),
+        json!({ "project": "hello", "restart": "later" }),
     ];
     bad.iter().map(|request| Box::new(DeployRequest::parse(request).unwrap_err()) as Boxed).collect()
 }

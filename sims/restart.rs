@@ -1,0 +1,29 @@
+//! A deploy after which the nodes serve the new build: all at once, or one after another.
+//!
+//! Simulates restarts that are slow, that fail, and that claim to have happened. Fails when success is told though a node
+//! serves on what it served, when a node is restarted before every peer has installed, or when a rolling restart goes on
+//! after a node that failed.
+
+use crate::{
+    check::NodeIndex,
+    sim::{cluster::Cluster, scenario::Scenario},
+};
+
+pub(super) const SCENARIO: Scenario = Scenario {
+    name: "restart",
+    summary: "deploys with a restart, at once or rolling, on nodes that may not come to serve the new build",
+    tell: |cluster| Box::pin(tell(cluster)),
+};
+
+async fn tell(cluster: Cluster) {
+    for _ in 0..=cluster.choose(2) {
+        let mode: serde_json::Value = match cluster.choose(2) {
+            0 => true.into(),
+            _ => "rolling".into(),
+        };
+        let deploy =
+            cluster.component().with("restart", mode).with("ignore_replication_errors", cluster.choose(3) == 2);
+        let _ = cluster.deploy(NodeIndex(0), deploy).await;
+    }
+    cluster.settle().await;
+}

@@ -1,0 +1,57 @@
+//! What a simulated node serves.
+//!
+//! The design claims to survive that a switch takes long, fails, or claims to have happened and has not.
+
+use std::{cell::RefCell, collections::BTreeMap, io, path::Path, rc::Rc};
+
+use uuid::Uuid;
+
+use super::{choice::Kind, world::World};
+use crate::{
+    check::{Event, NodeIndex},
+    env::Serving,
+};
+
+/// The serving part of a node; clones are handles to the same one.
+#[derive(Clone)]
+pub struct SimServing {
+    world: Rc<World>,
+    node: NodeIndex,
+    served: Rc<RefCell<BTreeMap<String, Uuid>>>,
+}
+
+impl SimServing {
+    /// Serves nothing yet.
+    pub fn new(world: Rc<World>, node: NodeIndex) -> Self {
+        Self { world, node, served: Rc::default() }
+    }
+
+    /// What is served of each project, for the harness.
+    pub fn all(&self) -> BTreeMap<String, Uuid> {
+        self.served.borrow().clone()
+    }
+
+    /// The part of the node that serves is gone with its memory: a node that starts serves nothing.
+    pub fn forget(&self) {
+        self.served.borrow_mut().clear();
+    }
+}
+
+impl Serving for SimServing {
+    async fn switch(&self, project: &str, build: Uuid, _: &Path) -> io::Result<()> {
+        self.world.delay(self.node, Kind::Switch).await;
+        if self.world.draw_failure(self.node, Kind::SwitchRefused) {
+            return Err(io::Error::other("the component threw while it was loaded"));
+        }
+        if self.world.draw_failure(self.node, Kind::SwitchStale) {
+            return Ok(());
+        }
+        self.served.borrow_mut().insert(project.to_owned(), build);
+        self.world.record(Some(self.node), Event::Serves { project: project.to_owned(), build });
+        Ok(())
+    }
+
+    async fn served(&self, project: &str) -> io::Result<Option<Uuid>> {
+        Ok(self.served.borrow().get(project).copied())
+    }
+}

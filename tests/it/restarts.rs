@@ -1,0 +1,95 @@
+//! Deploys after which nodes serve the new build: who is restarted, in which order, and what a client is told.
+
+use drydock::{
+    check::{Event, NodeIndex},
+    sim::{
+        choice::{Choices, Kind, Label, Replay},
+        cluster::{Answer, Cluster},
+        run::Report,
+    },
+};
+use serde_json::Value;
+
+use crate::story::{cluster_of, tell};
+
+const N1: NodeIndex = NodeIndex(0);
+const N2: NodeIndex = NodeIndex(1);
+const N3: NodeIndex = NodeIndex(2);
+
+/// The first switch on `node` meets `fault`.
+fn first_switch(fault: Kind, node: NodeIndex) -> Choices {
+    [(Label { kind: fault, node: Some(node), occurrence: 0 }, 1)].into()
+}
+
+fn deploy_with_restart(restart: impl Into<Value>, choices: Choices) -> (Answer, Report) {
+    let restart = restart.into();
+    let story = async move |cluster: Cluster| {
+        let answer = cluster.deploy(N1, cluster.component().with("restart", restart)).await;
+        cluster.settle().await;
+        answer
+    };
+    let (answer, report) = tell(&cluster_of(3), Replay(choices), story);
+    assert!(report.violation().is_none(), "{}", report.violation().unwrap());
+    (answer, report)
+}
+
+/// The nodes that came to serve another build, in order.
+fn restarted(report: &Report) -> Vec<NodeIndex> {
+    let serves = report.trace.entries().iter().filter(|entry| matches!(entry.event, Event::Serves { .. }));
+    serves.filter_map(|entry| entry.node).collect()
+}
+
+fn status_of<'a>(failure: &'a Value, peer: &str) -> &'a Value {
+    let failed = failure["failed_peers"].as_array().expect("some peer failed");
+    &failed.iter().find(|outcome| outcome["node"] == peer).expect("this peer failed")["error"]["code"]
+}
+
+#[test]
+fn every_node_serves_the_new_build_after_a_restart() {
+    let (answer, report) = deploy_with_restart(true, Choices::default());
+    answer.expect("nothing fails");
+    assert_eq!(restarted(&report).len(), 3);
+}
+
+#[test]
+fn a_rolling_restart_takes_one_node_after_another_and_the_origin_first() {
+    let (answer, report) = deploy_with_restart("rolling", Choices::default());
+    answer.expect("nothing fails");
+    assert_eq!(restarted(&report), [N1, N2, N3]);
+}
+
+#[test]
+fn a_rolling_restart_stops_at_the_first_peer_that_fails() {
+    let (answer, report) = deploy_with_restart("rolling", first_switch(Kind::SwitchRefused, N2));
+    let failure = answer.expect_err("a peer does not serve the build");
+    assert_eq!(restarted(&report), [N1]);
+    assert_eq!(status_of(&failure, "n2"), "restart_failed");
+    assert_eq!(status_of(&failure, "n3"), "restart_stopped");
+}
+
+#[test]
+fn a_build_that_the_origin_cannot_serve_disturbs_no_peer_when_rolling() {
+    let (answer, report) = deploy_with_restart("rolling", first_switch(Kind::SwitchRefused, N1));
+    let failure = answer.expect_err("the origin does not serve the build");
+    assert_eq!((&failure["code"], &failure["phase"]), (&"restart_failed".into(), &"restart".into()));
+    assert!(restarted(&report).is_empty());
+}
+
+#[test]
+fn a_restart_that_is_told_and_did_not_happen_is_a_failure() {
+    let (answer, _) = deploy_with_restart(true, first_switch(Kind::SwitchStale, N3));
+    assert_eq!(status_of(&answer.expect_err("a peer serves nothing"), "n3"), "restart_stale");
+}
+
+#[test]
+fn no_node_is_restarted_when_the_gate_has_not_passed() {
+    let story = async move |cluster: Cluster| {
+        cluster.script(|node, command| match node {
+            N3 => Err(std::io::Error::other("no such program")),
+            _ => drydock::sim::scripts::quiet_success(node, command),
+        });
+        cluster.deploy(N1, cluster.component().with("restart", true)).await
+    };
+    let (answer, report) = tell(&cluster_of(3), Replay(Choices::default()), story);
+    assert!(answer.is_err() && restarted(&report).is_empty());
+}
