@@ -12,6 +12,7 @@ mod late_news;
 mod redeploy;
 mod restart;
 mod slow_install;
+mod two_origins;
 
 use crate::sim::scenario::Scenario;
 
@@ -25,5 +26,6 @@ pub const ALL: &[Scenario] = &[
     client_leaves::SCENARIO,
     redeploy::SCENARIO,
     restart::SCENARIO,
+    two_origins::SCENARIO,
     late_news::SCENARIO,
 ];

@@ -95,8 +95,8 @@ pub(super) async fn build<E: Env>(
 ) -> Result<(), BuildError> {
     let project = &plan.deployment.project;
     let slots = Slots::new(plan.deployment);
-    let _one_at_a_time = locks.lock(project).await;
-    let built = stage_and_swap(env, progress, plan, slots.clone()).await;
+    let _one_at_a_time = locks.build(project).await;
+    let built = stage_and_swap(env, locks, progress, plan, slots.clone()).await;
     let previous = built.as_ref().ok().cloned().flatten();
     for done_with in [Some(slots.staged), previous].into_iter().flatten() {
         if let Err(cause) = env.disk().remove_all(&done_with).await {
@@ -109,6 +109,7 @@ pub(super) async fn build<E: Env>(
 
 async fn stage_and_swap<E: Env>(
     env: &E,
+    locks: &ProjectLocks,
     progress: &ProgressEmitter,
     plan: &Plan<'_>,
     mut slots: Slots,
@@ -117,6 +118,7 @@ async fn stage_and_swap<E: Env>(
     slots.staged = in_phase(progress, "extract", extract(env, plan, &slots)).await?;
     let install = install::install(env, &slots.staged, plan.install, |line| progress.emit(&Event::install(line)));
     in_phase(progress, "install", install).await?;
+    let _unchanged = locks.live(&slots.project).await;
     Ok(slots::swap(env.disk(), &slots).await?)
 }
 

@@ -33,7 +33,10 @@ impl<E: Env> Node<E> {
             .await?;
         env.spawn_background("end of interrupted deployments", {
             let env = env.clone();
-            async move { Ok::<(), Infallible>(recovery::end_interrupted(&env, interrupted).await) }
+            async move {
+                recovery::end_interrupted(&env, interrupted).await;
+                Ok::<(), Infallible>(())
+            }
         });
         Ok(node)
     }

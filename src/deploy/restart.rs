@@ -72,7 +72,7 @@ pub async fn restart<E: Env>(
     project: &ProjectName,
     id: Uuid,
 ) -> Result<(), RestartError> {
-    let _one_at_a_time = locks.lock(project).await;
+    let _unchanged = locks.live(project).await;
     match live(env.disk(), project).await? {
         live if live == id => switch(env, project, id).await,
         newer => Err(RestartError::Superseded { by: newer }),

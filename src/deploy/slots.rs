@@ -11,6 +11,7 @@ use std::{
     fmt, io,
     path::{Path, PathBuf},
     rc::Rc,
+    sync::Arc,
 };
 
 use serde::{Deserialize, Serialize};
@@ -301,14 +302,30 @@ async fn clear_builds(disk: &impl Disk, project: &ProjectName) -> io::Result<()>
     Ok(())
 }
 
-/// One deploy at a time per project on a node. Clones share the locks.
+/// What only one at a time may do to a project on a node. Clones share the locks.
 #[derive(Clone, Default)]
-pub struct ProjectLocks(Rc<RefCell<BTreeMap<ProjectName, std::sync::Arc<Mutex<()>>>>>);
+pub struct ProjectLocks(Rc<RefCell<BTreeMap<(ProjectName, Lock), Arc<Mutex<()>>>>>);
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Lock {
+    Build,
+    Live,
+}
 
 impl ProjectLocks {
     /// Waits until no other deploy of `project` is at work.
-    pub async fn lock(&self, project: &ProjectName) -> OwnedMutexGuard<()> {
-        let lock = std::sync::Arc::clone(self.0.borrow_mut().entry(project.clone()).or_default());
+    pub async fn build(&self, project: &ProjectName) -> OwnedMutexGuard<()> {
+        self.lock(project, Lock::Build).await
+    }
+
+    /// Waits until nobody else changes what is live, or switches to it. Held briefly: a restart does not wait for another
+    /// deploy's installer.
+    pub async fn live(&self, project: &ProjectName) -> OwnedMutexGuard<()> {
+        self.lock(project, Lock::Live).await
+    }
+
+    async fn lock(&self, project: &ProjectName, lock: Lock) -> OwnedMutexGuard<()> {
+        let lock = Arc::clone(self.0.borrow_mut().entry((project.clone(), lock)).or_default());
         lock.lock_owned().await
     }
 }

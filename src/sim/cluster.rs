@@ -18,6 +18,7 @@ use tokio::{
 
 use super::{
     choice::Kind,
+    component::Component,
     env::SimEnv,
     process::{Script, Scripts},
     run::Params,
@@ -128,9 +129,10 @@ impl Cluster {
     /// Deploys at `origin` and waits for the answer.
     pub async fn deploy(&self, origin: NodeIndex, deploy: Deploy) -> Answer {
         let number = self.0.deploys.replace(self.0.deploys.get() + 1);
-        let facts = self.facts(number, &deploy);
+        let component = self.0.params.component.variant(number);
+        let facts = facts(&component, number, &deploy);
         self.0.world.record(Some(origin), Event::DeployRequested(Rc::new(facts)));
-        let upload = self.upload(number, origin, deploy.leaves_after);
+        let upload = self.upload(number, origin, &component.payload, deploy.leaves_after);
         let answer = self.ask(origin, number, Value::Object(deploy.request), upload).await;
         self.0.world.record(Some(origin), Event::DeployAnswered { deploy: number, answer: answer.clone() });
         answer
@@ -191,25 +193,8 @@ impl Cluster {
         at_rest && holdings.windows(2).all(|pair| pair[0].rows == pair[1].rows)
     }
 
-    fn facts(&self, number: u32, deploy: &Deploy) -> DeployFacts {
-        let component = &self.0.params.component;
-        DeployFacts {
-            deploy: number,
-            project: component.name.clone(),
-            payload_bytes: component.payload.len() as u64,
-            payload_hash: component.hash.clone(),
-            tree: component.digest(),
-            replicated: deploy.request.get("replicated") != Some(&Value::Bool(false)),
-            ignore_replication_errors: deploy.request.get("ignore_replication_errors") == Some(&Value::Bool(true)),
-            restart: deploy.request.get("restart").is_some_and(|restart| *restart != Value::Bool(false)),
-            deployment_timeout_ms: deploy.request.get("deployment_timeout").and_then(Value::as_u64),
-            install_timeout_ms: deploy.request.get("install_timeout").and_then(Value::as_u64),
-        }
-    }
-
     /// The client's side of an upload: in pieces and with pauses as the choices say.
-    fn upload(&self, deploy: u32, origin: NodeIndex, leaves_after: Option<u64>) -> Upload {
-        let payload = self.0.params.component.payload.clone();
+    fn upload(&self, deploy: u32, origin: NodeIndex, payload: &Bytes, leaves_after: Option<u64>) -> Upload {
         let until = leaves_after.map_or(payload.len(), |bytes| payload.len().min(bytes as usize));
         let sent = Sending { world: Rc::clone(&self.0.world), deploy, origin, rest: payload.slice(..until) };
         let whole = stream::unfold(sent, Sending::next).map(Ok);
@@ -231,6 +216,23 @@ impl Cluster {
         };
         self.on(origin, move |node| Box::pin(async move { node.deploy_component(request, Some(upload), sees).await }))
             .await
+    }
+}
+
+/// What must come of a deploy of `component`.
+fn facts(component: &Component, number: u32, deploy: &Deploy) -> DeployFacts {
+    let asked = |field: &str| deploy.request.get(field);
+    DeployFacts {
+        deploy: number,
+        project: component.name.clone(),
+        payload_bytes: component.payload.len() as u64,
+        payload_hash: component.hash.clone(),
+        tree: component.digest(),
+        replicated: asked("replicated") != Some(&Value::Bool(false)),
+        ignore_replication_errors: asked("ignore_replication_errors") == Some(&Value::Bool(true)),
+        restart: asked("restart").is_some_and(|restart| *restart != Value::Bool(false)),
+        deployment_timeout_ms: asked("deployment_timeout").and_then(Value::as_u64),
+        install_timeout_ms: asked("install_timeout").and_then(Value::as_u64),
     }
 }
 

@@ -8,6 +8,7 @@ use std::{
     fs, io,
     io::Read,
     path::{Component as Part, Path, PathBuf},
+    sync::{Arc, OnceLock},
 };
 
 use bytes::Bytes;
@@ -65,7 +66,14 @@ pub struct Component {
     /// What every node must run, by path.
     pub tree: BTreeMap<String, Entry>,
     digest: TreeDigest,
+    variants: Arc<[OnceLock<Arc<Component>>; VARIANTS_KEPT]>,
 }
+
+/// Variants that are kept for the next run.
+const VARIANTS_KEPT: usize = 8;
+
+/// The file that tells a variant from the others.
+const VARIANT_FILE: &str = "deploy-number.txt";
 
 /// Why a path is no component.
 #[derive(Debug, thiserror::Error)]
@@ -96,6 +104,22 @@ impl Component {
         Self::packed(name, BTreeMap::from([("data.bin".to_owned(), plain_file(filler.into()))]))
     }
 
+    /// The component as deploy `number` of a run brings it: the first one as it stands, each later one with a file more, so
+    /// that an older build never passes for a newer one.
+    pub fn variant(self: &Arc<Self>, number: u32) -> Arc<Self> {
+        match (number, self.variants.get(number as usize)) {
+            (0, _) => Arc::clone(self),
+            (_, Some(kept)) => Arc::clone(kept.get_or_init(|| self.numbered(number))),
+            (_, None) => self.numbered(number),
+        }
+    }
+
+    fn numbered(&self, number: u32) -> Arc<Self> {
+        let mut tree = self.tree.clone();
+        tree.insert(VARIANT_FILE.to_owned(), plain_file(format!("{number}\n").into()));
+        Arc::new(Self::packed(&self.name, tree))
+    }
+
     /// The digest of its tree.
     pub fn digest(&self) -> TreeDigest {
         self.digest
@@ -108,7 +132,7 @@ impl Component {
     fn new(name: &str, payload: Bytes, tree: BTreeMap<String, Entry>) -> Self {
         let hash = hex(&Sha256::digest(&payload));
         let digest = digest(&tree);
-        Self { name: project_name(name), payload, hash, tree, digest }
+        Self { name: project_name(name), payload, hash, tree, digest, variants: Arc::default() }
     }
 }
 

@@ -56,6 +56,9 @@ fn causes_of_deploy(facts: &Facts<'_>, deploy: &Deploy, at: At) -> Vec<String> {
     if let Some(cause) = &deploy.aborted {
         return vec![cause.clone()];
     }
+    if deploy.failure().is_some_and(|(_, failure)| failure["code"] == "superseded") {
+        return superseded(facts, deploy, deploy.origin, at);
+    }
     if let Some(exit) = deploy.id.and_then(|id| bad_exit(facts, id, deploy.origin, at)) {
         return vec![exit];
     }
@@ -70,6 +73,17 @@ fn causes_of_deploy(facts: &Facts<'_>, deploy: &Deploy, at: At) -> Vec<String> {
         outcome.map(|outcome| [peer.to_string(), message(&outcome["error"]).to_owned()]).into_iter().flatten()
     });
     failed.collect()
+}
+
+/// Which newer build a node ran that had superseded a deploy; a claim that nothing bears out is a cause of its own.
+fn superseded(facts: &Facts<'_>, deploy: &Deploy, node: NodeIndex, at: At) -> Vec<String> {
+    let lives = facts.lives(node, &deploy.asked.project);
+    let live = lives.iter().rev().find(|(live, _)| *live < at).map(|(_, tree)| *tree);
+    let by = facts.deploys.iter().find(|other| Some(other.asked.tree) == live && facts.age(other) > facts.age(deploy));
+    match by.and_then(|by| by.id) {
+        Some(by) => vec![format!("superseded by {by}")],
+        None => vec!["what is not that a newer build is live".to_owned()],
+    }
 }
 
 fn bad_exit(facts: &Facts<'_>, id: uuid::Uuid, node: NodeIndex, at: At) -> Option<String> {
@@ -119,6 +133,11 @@ fn peer_hides_its_cause<'a>(facts: &Facts<'_>, operation: &Operation) -> Option<
 }
 
 fn cause_of_peer(facts: &Facts<'_>, operation: &Operation, at: At) -> Option<String> {
+    let (_, answer) = operation.answered.as_ref()?;
+    if answer["error"]["code"] == "superseded" {
+        let deploy = facts.deploys.iter().find(|deploy| deploy.id == Some(operation.id))?;
+        return superseded(facts, deploy, operation.node, at).pop();
+    }
     if let Some(exit) = bad_exit(facts, operation.id, operation.node, at) {
         return Some(exit);
     }

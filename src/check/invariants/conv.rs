@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use super::{
-    facts::{Deploy, Facts},
+    facts::Facts,
     verdict::{Finding, Inquiry},
 };
 use crate::{
-    check::{Invariant, Judgement, NodeIndex},
+    check::{Invariant, Judgement, NodeIndex, TreeDigest},
     env::Record,
 };
 
@@ -15,7 +15,7 @@ use crate::{
 pub(super) const CONV: Invariant = Invariant {
     name: "CONV",
     sentence: "once faults stop and nothing is in flight, all nodes show the origin's last acknowledged version, and \
-               run the same build when the last deploy of a project succeeded",
+               run the newest build that succeeded or a newer one; no node goes back to an older build",
     check,
 };
 
@@ -30,9 +30,9 @@ fn check(facts: &Facts<'_>) -> Judgement {
     }
     let projects: BTreeSet<&str> = facts.deploys.iter().map(|deploy| deploy.asked.project.as_str()).collect();
     for project in projects {
-        let deploys: Vec<_> = facts.deploys.iter().filter(|deploy| deploy.asked.project == project).collect();
-        if deploys.iter().all(|deploy| deploy.success().is_some() && deploy.asked.replicated) {
-            inquiry.look(|| builds_differ(facts, &deploys));
+        for node in facts.last.keys() {
+            inquiry.look(|| runs_an_older_build(facts, *node, project));
+            inquiry.look(|| went_back(facts, *node, project));
         }
     }
     inquiry.done()
@@ -55,18 +55,50 @@ fn row_differs<'a>(facts: &Facts<'_>, node: NodeIndex, record: &Record, other: N
     })
 }
 
-fn builds_differ<'a>(facts: &Facts<'_>, deploys: &[&Deploy]) -> Option<Finding<'a>> {
-    let last = deploys.last().expect("the project was taken from a deploy");
-    if last.asked.ignore_replication_errors {
+/// The newest deploy of a project that succeeded everywhere is what a node runs at the end, or a newer one that went live
+/// there and failed elsewhere.
+fn runs_an_older_build<'a>(facts: &Facts<'_>, node: NodeIndex, project: &str) -> Option<Finding<'a>> {
+    let of_project = facts.deploys.iter().filter(|deploy| deploy.asked.project == project);
+    let everywhere = of_project.clone().filter(|deploy| {
+        deploy.success().is_some() && deploy.asked.replicated && !deploy.asked.ignore_replication_errors
+    });
+    let newest = everywhere.max_by_key(|deploy| facts.age(deploy))?;
+    let (at, _) = newest.success()?;
+    if !facts.peers_expected(newest, at).contains(&node) && node != newest.origin {
         return None;
     }
-    let live: Vec<_> = facts.last.values().map(|node| node.live.get(&last.asked.project)).collect();
-    let wanted = deploys.iter().any(|deploy| live.iter().all(|tree| *tree == Some(&deploy.asked.tree)));
-    (!wanted).then(|| Finding {
-        kind: "the nodes run different builds at the end",
+    let runs = facts.last[&node].live.get(project);
+    let allowed = runs.is_some_and(|tree| {
+        of_project.clone().any(|deploy| deploy.asked.tree == *tree && facts.age(deploy) >= facts.age(newest))
+    });
+    (!allowed).then(|| Finding {
+        kind: "a node runs an older build at the end",
         at: facts.end() - 1,
-        node: None,
-        why: format!("every deploy of `{}` succeeded, but at the end the nodes run {live:?}", last.asked.project),
-        witnesses: vec![last.requested],
+        node: Some(node),
+        why: format!(
+            "the newest deploy of `{project}` that succeeded brought tree {}, but {node} runs {runs:?}",
+            newest.asked.tree
+        ),
+        witnesses: vec![newest.requested, at],
+    })
+}
+
+/// No node puts an older build in the place of a newer one, so that origins that deploy at the same time agree (M10).
+fn went_back<'a>(facts: &Facts<'_>, node: NodeIndex, project: &str) -> Option<Finding<'a>> {
+    let age_of = |tree: TreeDigest| {
+        let deploy = facts.deploys.iter().find(|deploy| deploy.asked.project == project && deploy.asked.tree == tree);
+        deploy.and_then(|deploy| facts.age(deploy))
+    };
+    let lives = facts.lives(node, project);
+    let back = lives.windows(2).find(|pair| match (age_of(pair[0].1), age_of(pair[1].1)) {
+        (Some(before), Some(after)) => after < before,
+        _ => false,
+    })?;
+    Some(Finding {
+        kind: "an older build takes the place of a newer one",
+        at: back[1].0,
+        node: Some(node),
+        why: format!("{node} ran tree {} of `{project}`, and went back to the older {}", back[0].1, back[1].1),
+        witnesses: vec![back[0].0],
     })
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{
-    check::{DeployFacts, Entry, Event, Fault, NodeFinal, NodeIndex, Trace},
+    check::{DeployFacts, Entry, Event, Fault, NodeFinal, NodeIndex, Trace, TreeDigest},
     env::{BlobId, ExitStatus, Journal, Key, NodeName, Port, Record},
 };
 
@@ -123,6 +123,9 @@ pub struct Row {
     /// See spec 1.
     #[serde(default)]
     pub payload_blob: Option<BlobId>,
+    /// Orders the deployments of a project (spec 8).
+    #[serde(default)]
+    pub stamp: u64,
     /// See spec 1.
     pub origin_node: NodeName,
     /// See spec 3.
@@ -180,6 +183,7 @@ fn unreadable() -> Row {
         payload_hash: None,
         payload_size: None,
         payload_blob: None,
+        stamp: 0,
         origin_node: NodeName::from("?"),
         event_log: Vec::new(),
         peer_results: Vec::new(),
@@ -291,6 +295,23 @@ impl<'a> Facts<'a> {
     /// The place behind the last event.
     pub fn end(&self) -> At {
         self.trace.entries().len()
+    }
+
+    /// The age of a deployment (spec 8): its timestamp, then its origin's name, then its id.
+    pub fn age(&self, deploy: &Deploy) -> Option<(u64, NodeName, Uuid)> {
+        let shown = self.row_at(deploy.origin, &deploy.key()?, self.end())?;
+        Some((shown.row.stamp, shown.row.origin_node.clone(), deploy.id?))
+    }
+
+    /// The builds of a project that went live on a node, in order: what its live path came to lead to.
+    pub fn lives(&self, node: NodeIndex, project: &str) -> Vec<(At, TreeDigest)> {
+        let live = format!("components/{project}");
+        let here = self.between(0, self.end()).filter(|(_, entry)| entry.node == Some(node));
+        let lives = here.filter_map(|(at, entry)| match &entry.event {
+            Event::Renamed { to, tree, .. } if *to == live => Some((at, *tree)),
+            _ => None,
+        });
+        lives.collect()
     }
 
     /// What a node showed of a row at a place.

@@ -37,23 +37,20 @@ fn must_run(facts: &Facts<'_>, deploy: &Deploy, at: At) -> Vec<NodeIndex> {
     nodes
 }
 
-/// The build that went live on a node during a deploy, last.
-fn went_live(facts: &Facts<'_>, deploy: &Deploy, node: NodeIndex, at: At) -> Option<TreeDigest> {
-    let live = format!("components/{}", deploy.asked.project);
-    facts.between(deploy.requested, at).filter(|(_, entry)| entry.node == Some(node)).fold(None, |now, (_, entry)| {
-        match &entry.event {
-            Event::Renamed { to, tree, .. } if *to == live => Some(*tree),
-            Event::Renamed { from, .. } if *from == live => None,
-            Event::Removed { path } if *path == live => None,
-            _ => now,
-        }
-    })
+/// The builds that went live on a node during a deploy. One that a newer deployment overtook has run all the same; that none
+/// is overtaken by an older one is CONV's affair.
+fn went_live(facts: &Facts<'_>, deploy: &Deploy, node: NodeIndex, at: At) -> Vec<TreeDigest> {
+    let lives = facts.lives(node, &deploy.asked.project).into_iter();
+    lives.filter(|(live, _)| (deploy.requested..at).contains(live)).map(|(_, tree)| tree).collect()
+}
+
+fn runs(facts: &Facts<'_>, deploy: &Deploy, node: NodeIndex, at: At) -> bool {
+    went_live(facts, deploy, node, at).contains(&deploy.asked.tree)
 }
 
 fn not_running<'a>(facts: &Facts<'_>, deploy: &Deploy, node: NodeIndex, at: At) -> Option<Finding<'a>> {
-    let live = went_live(facts, deploy, node, at);
-    let what = match live {
-        Some(tree) if tree == deploy.asked.tree => return None,
+    let what = match went_live(facts, deploy, node, at).last() {
+        _ if runs(facts, deploy, node, at) => return None,
         Some(tree) => format!("runs tree {tree} instead of {}", deploy.asked.tree),
         None => "has not put the new build live".to_owned(),
     };
@@ -95,9 +92,9 @@ fn not_serving<'a>(facts: &Facts<'_>, deploy: &Deploy, node: NodeIndex, at: At) 
 fn failed_for_nothing<'a>(facts: &Facts<'_>, deploy: &Deploy, at: At) -> Option<Finding<'a>> {
     let key = deploy.key()?;
     let row = &facts.row_at(deploy.origin, &key, at)?.row;
-    let all_run = must_run(facts, deploy, at).into_iter().all(|node| {
-        went_live(facts, deploy, node, at) == Some(deploy.asked.tree) && is_served(facts, deploy, node, at)
-    });
+    let all_run = must_run(facts, deploy, at)
+        .into_iter()
+        .all(|node| runs(facts, deploy, node, at) && is_served(facts, deploy, node, at));
     let peers = facts.peers_expected(deploy, at);
     let all_say_success =
         peers.iter().all(|peer| row.outcome(*peer).iter().any(|outcome| outcome["status"] == "success"));
