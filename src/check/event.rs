@@ -121,6 +121,11 @@ pub enum Event {
         /// So many bytes.
         bytes: u64,
     },
+    /// A node takes connections from now on.
+    Listening {
+        /// For what.
+        port: Port,
+    },
     /// A node begins to connect.
     Connecting {
         /// To whom.
@@ -192,6 +197,22 @@ pub enum Event {
     Journal(Journal),
 
     // The harness.
+    /// A node died: its tasks, processes and connections are gone.
+    Crashed {
+        /// Its connections fell silent, rather than being closed.
+        silent: bool,
+    },
+    /// A node that had died starts again.
+    Restarted,
+    /// No fault is injected from here on, and every node that is down starts again.
+    Healed,
+    /// A client lost the connection to its node, or found none.
+    ClientLost {
+        /// Which deploy of this run.
+        deploy: u32,
+        /// What the client's side says.
+        cause: String,
+    },
     /// A fault was injected: an uncertain thing went another way than the harmless one.
     Fault(Fault),
     /// A task ended in a panic.
@@ -338,6 +359,7 @@ impl fmt::Display for Event {
             Self::BlobRead { id, offset, bytes } => {
                 write!(f, "reads {bytes} bytes of blob {} at {offset}", Short(id.0))
             }
+            Self::Listening { port } => write!(f, "takes connections for {port:?}"),
             Self::Connecting { to, port } => write!(f, "connects to {to} for {port:?}"),
             Self::ConnectFailed { to, port, error } => write!(f, "cannot connect to {to} for {port:?}: {error}"),
             Self::Renamed { from, to, tree } => write!(f, "renames {from} to {to} (tree {tree})"),
@@ -350,6 +372,11 @@ impl fmt::Display for Event {
             Self::ProcessExited { process, status } => write!(f, "process {process} ends: {status}"),
             Self::Serves { project, build } => write!(f, "serves the build of {} as `{project}`", Short(*build)),
             Self::Journal(entry) => render_journal(f, entry),
+            Self::Crashed { silent: false } => write!(f, "crashes; its connections are closed"),
+            Self::Crashed { silent: true } => write!(f, "crashes; its connections fall silent"),
+            Self::Restarted => write!(f, "starts again"),
+            Self::Healed => write!(f, "everything heals: no more faults"),
+            Self::ClientLost { cause, .. } => write!(f, "client loses its node: {cause}"),
             Self::Fault(fault) => write!(f, "fault: {fault}"),
             Self::TaskPanicked { task, message } => write!(f, "task `{task}` panics: {message}"),
             Self::Stuck { waiting } => write!(f, "stuck; waiting: {}", waiting.join(", ")),

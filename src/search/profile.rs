@@ -35,6 +35,7 @@ impl Frequency {
         let off = density.of - on;
         match effect {
             Effect::Failure => roll.pick(&[(2 * off + on, Self::Off), (on, Self::Rare)]),
+            Effect::Death => roll.pick(&[(2 * off + 2 * on, Self::Off), (on, Self::Often)]),
             _ => {
                 roll.pick(&[(8 * off, Self::Off), (2 * on, Self::Rare), (4 * on, Self::Often), (2 * on, Self::Always)])
             }
@@ -105,7 +106,7 @@ impl KindProfile {
         match self.effect {
             Effect::Workload if roll.hits(PLAIN_WORKLOAD) => 0,
             Effect::Workload | Effect::Order => roll.below(bound),
-            Effect::Delay | Effect::Cut | Effect::Failure => {
+            Effect::Delay | Effect::Cut | Effect::Failure | Effect::Death => {
                 let strikes = roll.hits(self.frequency_on(label.node).odds());
                 if strikes { 1 + roll.below(self.largest(bound)) } else { 0 }
             }

@@ -45,6 +45,8 @@ pub enum Effect {
     Cut,
     /// Something fails.
     Failure,
+    /// A node dies.
+    Death,
     /// The story itself differs: not a fault.
     Workload,
 }
@@ -102,6 +104,14 @@ kinds! {
     UploadDelay = "upload-delay", Delay;
     /// A client's upload comes in smaller pieces.
     UploadCut = "upload-cut", Cut;
+    /// A node dies in the life that begins now.
+    Crash = "crash", Death;
+    /// At which of its steps it dies; see [`step`].
+    CrashAt = "crash-at", Workload;
+    /// How its connections end: 0 closed, 1 silent.
+    CrashHow = "crash-how", Workload;
+    /// How long it is down.
+    Downtime = "downtime", Delay;
     /// What the scenario leaves open: sizes, options, who does what.
     Workload = "workload", Workload;
 }
@@ -122,6 +132,14 @@ pub const DELAY_BOUND: u32 = DELAYS_MS.len() as u32;
 /// The delay that a choice stands for.
 pub fn delay_ms(value: u32) -> u64 {
     DELAYS_MS[value as usize % DELAYS_MS.len()]
+}
+
+/// The bound of a choice of steps.
+pub const STEP_BOUND: u32 = 512;
+
+/// Which step a choice stands for: from 1 on, fine where lives begin, and up to a thousand.
+pub fn step(value: u32) -> u32 {
+    1 + value * value / 256
 }
 
 /// The bound of a cut choice.

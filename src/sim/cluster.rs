@@ -22,12 +22,12 @@ use super::{
     env::SimEnv,
     process::{Script, Scripts},
     run::Params,
-    world::World,
+    world::{Spawner, World},
 };
 use crate::{
     check::{DeployFacts, Event, NodeIndex},
     deploy::{event::Event as Progress, node::Node, recorder::Upload},
-    env::{BlobState, Command},
+    env::{BlobState, Command, Record},
 };
 
 /// How long a cluster may take to settle: longer than an install that its origin has given up and that goes on.
@@ -36,6 +36,9 @@ const SETTLE_MAX: Duration = Duration::from_secs(6 * 60 * 60);
 /// The steps of looking whether a cluster has settled.
 const SETTLE_STEP_FIRST: Duration = Duration::from_millis(20);
 const SETTLE_STEP_MAX: Duration = Duration::from_secs(5);
+
+/// How long a node is down at least.
+const DOWNTIME_MIN: Duration = Duration::from_millis(1);
 
 type Job = Box<dyn FnOnce(Rc<Node<SimEnv>>) -> LocalBoxFuture<'static, ()>>;
 
@@ -47,7 +50,9 @@ struct Inner {
     world: Rc<World>,
     params: Params,
     envs: Vec<SimEnv>,
-    doors: Vec<mpsc::UnboundedSender<Job>>,
+    /// Through which requests reach each node; `None` while it is down.
+    doors: RefCell<Vec<Option<mpsc::UnboundedSender<Job>>>>,
+    spawner: Rc<dyn Spawner>,
     scripts: Rc<RefCell<Rc<Scripts>>>,
     deploys: Cell<u32>,
 }
@@ -79,9 +84,65 @@ impl Cluster {
         params: Params,
         envs: Vec<SimEnv>,
         scripts: Rc<RefCell<Rc<Scripts>>>,
+        spawner: Rc<dyn Spawner>,
     ) -> (Self, Vec<impl Future<Output = ()> + use<>>) {
-        let (doors, hosts) = envs.iter().map(|env| host(env.clone())).unzip();
-        (Self(Rc::new(Inner { world, params, envs, doors, scripts, deploys: Cell::new(0) })), hosts)
+        let (doors, hosts): (Vec<_>, _) =
+            envs.iter().map(|env| host(env.clone())).map(|(tx, run)| (Some(tx), run)).unzip();
+        let doors = RefCell::new(doors);
+        (Self(Rc::new(Inner { world, params, envs, doors, spawner, scripts, deploys: Cell::new(0) })), hosts)
+    }
+
+    /// Lets nodes die, as the choices say, and brings each back after its time down. For worlds that can.
+    pub(super) fn let_nodes_die(&self) {
+        let world = &self.0.world;
+        let cluster = Rc::downgrade(&self.0);
+        world.lives().watch(move |node, silent| {
+            if let Some(cluster) = cluster.upgrade() {
+                Self(cluster).bury(node, silent);
+            }
+        });
+        (0..self.nodes()).for_each(|node| world.begin_life(NodeIndex(node)));
+    }
+
+    /// A node has died: its tasks go, its door is closed, and after a while it starts again.
+    fn bury(&self, node: NodeIndex, silent: bool) {
+        self.0.doors.borrow_mut()[usize::from(node.0)] = None;
+        self.0.spawner.crash(node, silent);
+        let cluster = self.clone();
+        let back = async move {
+            cluster.time_down(node).await;
+            cluster.restart(node);
+        };
+        self.0.spawner.start(None, format!("{node} comes back"), Box::pin(back)).detach();
+    }
+
+    async fn time_down(&self, node: NodeIndex) {
+        let world = &self.0.world;
+        let down = world.draw_delay(node, Kind::Downtime).unwrap_or(DOWNTIME_MIN);
+        tokio::select! {
+            biased;
+            () = world.lives().until_healed() => {}
+            () = sleep(down) => {}
+        }
+    }
+
+    fn restart(&self, node: NodeIndex) {
+        let Inner { world, envs, spawner, doors, .. } = &*self.0;
+        world.record(Some(node), Event::Restarted);
+        spawner.revive(node);
+        let env = &envs[usize::from(node.0)];
+        env.reborn();
+        world.begin_life(node);
+        let (door, run) = host(env.clone());
+        doors.borrow_mut()[usize::from(node.0)] = Some(door);
+        spawner.start(Some(node), "node".to_owned(), Box::pin(run)).detach();
+    }
+
+    /// A node dies at this moment, in the manner that the choice says. Nothing where nodes cannot die.
+    pub fn crash(&self, node: NodeIndex) {
+        if self.0.spawner.can_crash() {
+            self.0.world.crash(node);
+        }
     }
 
     /// How many nodes there are.
@@ -126,24 +187,29 @@ impl Cluster {
         Deploy { request, leaves_after: None }
     }
 
-    /// Deploys at `origin` and waits for the answer.
+    /// Deploys at `origin` and waits for the answer; a client that loses its node is told so by its own side.
     pub async fn deploy(&self, origin: NodeIndex, deploy: Deploy) -> Answer {
         let number = self.0.deploys.replace(self.0.deploys.get() + 1);
         let component = self.0.params.component.variant(number);
         let facts = facts(&component, number, &deploy);
         self.0.world.record(Some(origin), Event::DeployRequested(Rc::new(facts)));
         let upload = self.upload(number, origin, &component.payload, deploy.leaves_after);
-        let answer = self.ask(origin, number, Value::Object(deploy.request), upload).await;
+        let Some(answer) = self.ask(origin, number, Value::Object(deploy.request), upload).await else {
+            let cause = "the connection to the node is closed".to_owned();
+            self.0.world.record(Some(origin), Event::ClientLost { deploy: number, cause: cause.clone() });
+            return Err(json!({ "message": cause, "code": "connection_lost" }));
+        };
         self.0.world.record(Some(origin), Event::DeployAnswered { deploy: number, answer: answer.clone() });
         answer
     }
 
-    /// Runs `job` on a node, as a client's request there, and waits for its output.
+    /// Runs `job` on a node, as a client's request there, and waits for its output; `None` when the node is down, or dies
+    /// before it is done.
     pub async fn on<T: 'static>(
         &self,
         node: NodeIndex,
         job: impl FnOnce(Rc<Node<SimEnv>>) -> LocalBoxFuture<'static, T> + 'static,
-    ) -> T {
+    ) -> Option<T> {
         let (tx, rx) = oneshot::channel();
         let job: Job = Box::new(move |node| {
             Box::pin(async move {
@@ -151,20 +217,24 @@ impl Cluster {
                 let _ = tx.send(job(node).await);
             })
         });
-        let door = &self.0.doors[usize::from(node.0)];
-        assert!(door.send(job).is_ok(), "a node takes requests as long as the run lasts");
-        rx.await.expect("a request's task panicked")
+        let door = self.0.doors.borrow()[usize::from(node.0)].clone()?;
+        // A node that has died since has closed its door.
+        door.send(job).ok()?;
+        rx.await.ok()
     }
 
     /// Waits until every node has started.
     pub async fn up(&self) {
         for node in 0..self.nodes() {
-            self.on(NodeIndex(node), |_| Box::pin(std::future::ready(()))).await;
+            while self.on(NodeIndex(node), |_| Box::pin(std::future::ready(()))).await.is_none() {
+                sleep(SETTLE_STEP_FIRST).await;
+            }
         }
     }
 
-    /// Waits until nothing is under way any more; returns after [`SETTLE_MAX`] whatever is.
+    /// Lets everything heal, then waits until nothing is under way any more; returns after [`SETTLE_MAX`] whatever is.
     pub async fn settle(&self) {
+        self.0.world.heal();
         let deadline = Instant::now() + SETTLE_MAX;
         let mut step = SETTLE_STEP_FIRST;
         while Instant::now() < deadline {
@@ -189,8 +259,10 @@ impl Cluster {
             node.leftovers.is_empty()
                 && node.processes.is_empty()
                 && !node.blobs.values().any(|state| matches!(state, BlobState::Writing { .. }))
+                && node.rows.iter().all(has_ended)
         });
-        at_rest && holdings.windows(2).all(|pair| pair[0].rows == pair[1].rows)
+        let all_up = self.0.doors.borrow().iter().all(Option::is_some);
+        all_up && at_rest && holdings.windows(2).all(|pair| pair[0].rows == pair[1].rows)
     }
 
     /// The client's side of an upload: in pieces and with pauses as the choices say.
@@ -208,7 +280,7 @@ impl Cluster {
         Box::pin(whole.chain(gone))
     }
 
-    async fn ask(&self, origin: NodeIndex, deploy: u32, request: Value, upload: Upload) -> Answer {
+    async fn ask(&self, origin: NodeIndex, deploy: u32, request: Value, upload: Upload) -> Option<Answer> {
         let world = Rc::clone(&self.0.world);
         let sees = move |progress: &Progress| {
             let (event, data) = (progress.name(), progress.data());
@@ -217,6 +289,12 @@ impl Cluster {
         self.on(origin, move |node| Box::pin(async move { node.deploy_component(request, Some(upload), sees).await }))
             .await
     }
+}
+
+/// Is the row's deployment over?
+fn has_ended(record: &Rc<Record>) -> bool {
+    let row: Result<Value, _> = serde_json::from_slice(&record.value);
+    row.is_ok_and(|row| ["success", "failed", "rolled_back"].iter().any(|end| row["status"] == *end))
 }
 
 /// What must come of a deploy of `component`.

@@ -68,6 +68,12 @@ impl SimEnv {
         self.0.index
     }
 
+    /// A new life begins: memory is gone, what the devices took is there.
+    pub fn reborn(&self) {
+        self.0.serving.forget();
+        self.0.table.reopen();
+    }
+
     /// What it holds now.
     pub fn holdings(&self) -> NodeFinal {
         let live = self.0.disk.names("components").into_iter().filter(|name| !name.starts_with('.'));

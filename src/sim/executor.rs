@@ -74,6 +74,9 @@ struct Task {
 struct Requests {
     started: Vec<(u32, Option<NodeIndex>, String, LocalFuture)>,
     killed: Vec<u32>,
+    /// Nodes that died, each with its silence.
+    crashed: Vec<(NodeIndex, bool)>,
+    revived: Vec<NodeIndex>,
     next: u32,
 }
 
@@ -88,6 +91,18 @@ impl Spawner for Tasks {
         requests.next += 1;
         requests.started.push((task, node, name, future));
         Box::new(Handle { task, tasks: self.clone() })
+    }
+
+    fn can_crash(&self) -> bool {
+        true
+    }
+
+    fn crash(&self, node: NodeIndex, silent: bool) {
+        self.0.borrow_mut().crashed.push((node, silent));
+    }
+
+    fn revive(&self, node: NodeIndex) {
+        self.0.borrow_mut().revived.push(node);
     }
 }
 
@@ -146,9 +161,10 @@ impl Executor {
 
     /// Takes over what tasks asked for: new tasks become ready, killed ones are dropped.
     fn adopt(&mut self) {
-        let (started, killed) = {
+        let Requests { started, killed, crashed, revived, .. } = {
             let mut requests = self.requests.0.borrow_mut();
-            (mem::take(&mut requests.started), mem::take(&mut requests.killed))
+            let next = requests.next;
+            mem::replace(&mut *requests, Requests { next, ..Requests::default() })
         };
         for (id, node, name, future) in started {
             debug_assert_eq!(id as usize, self.tasks.len(), "tasks are numbered by their start");
@@ -158,6 +174,22 @@ impl Executor {
         }
         for id in killed {
             self.drop_future(id as usize);
+        }
+        for (node, silent) in crashed {
+            self.bury(node, silent);
+        }
+        revived.into_iter().for_each(|node| self.wire.revive(node));
+    }
+
+    /// Drops the tasks of a life that ended, those included that its last poll started. What their sockets say as they close is heard by nobody if the node is silent.
+    fn bury(&mut self, node: NodeIndex, silent: bool) {
+        if silent {
+            self.wire.silence(node);
+        }
+        for id in 0..self.tasks.len() {
+            if self.tasks[id].node == Some(node) {
+                self.drop_future(id);
+            }
         }
     }
 

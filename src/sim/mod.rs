@@ -7,6 +7,7 @@ pub mod component;
 pub mod disk;
 pub mod env;
 pub mod executor;
+pub mod lives;
 pub mod network;
 pub mod panics;
 pub mod process;

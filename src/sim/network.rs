@@ -47,11 +47,14 @@ pub trait RawListener {
 /// a window that has opened only after a read of at least half of it; a reader that takes less could wait for ever.)
 pub const READ_BYTES_MAX: usize = 32 * 1024;
 
-fn number(port: Port) -> u16 {
-    match port {
-        Port::Rows => 9925,
-        Port::Operations => 9926,
-    }
+/// Ports by purpose; another pair in each life, because the sockets of the last one may linger (a real node would set
+/// `SO_REUSEADDR`).
+fn number(port: Port, lives_ended: u16) -> u16 {
+    2 * lives_ended
+        + match port {
+            Port::Rows => 9925,
+            Port::Operations => 9926,
+        }
 }
 
 /// Which way bytes go that a node reads, and so which kind of delay they suffer.
@@ -97,7 +100,7 @@ impl Network for SimNetwork {
         let to = self.world.index_of(node).ok_or(io::ErrorKind::NotFound)?;
         self.world.record(Some(self.node), Event::Connecting { to, port });
         self.world.delay(self.node, Kind::Connect).await;
-        let connected = self.fabric.connect(node, number(port)).await;
+        let connected = self.fabric.connect(node, number(port, self.world.lives().ended(to))).await;
         if let Err(error) = &connected {
             self.world.record(Some(self.node), Event::ConnectFailed { to, port, error: error.to_string() });
         }
@@ -105,7 +108,8 @@ impl Network for SimNetwork {
     }
 
     async fn listen(&self, port: Port) -> io::Result<SimListener> {
-        let raw = self.fabric.listen(number(port)).await?;
+        let raw = self.fabric.listen(number(port, self.world.lives().ended(self.node))).await?;
+        self.world.record(Some(self.node), Event::Listening { port });
         let network = Self { world: Rc::clone(&self.world), node: self.node, fabric: Rc::clone(&self.fabric) };
         Ok(SimListener { raw, network, delayed: delay_kind(port, true) })
     }

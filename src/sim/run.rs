@@ -97,6 +97,7 @@ async fn tell(scenario: &Scenario, params: &Params, source: Box<dyn Source>) -> 
     let tasks = Tasks::default();
     let spawner: Rc<dyn Spawner> = Rc::new(tasks.clone());
     let (cluster, hosts) = assemble(&world, params, &spawner, Rc::new(WireFabric));
+    cluster.let_nodes_die();
     for (index, host) in hosts.into_iter().enumerate() {
         spawner.start(Some(NodeIndex(index as u8)), "node".to_owned(), Box::pin(host)).detach();
     }
@@ -122,7 +123,7 @@ pub(crate) fn assemble(
     let envs: Vec<SimEnv> = (0..params.nodes)
         .map(|index| SimEnv::new(world, NodeIndex(index), Rc::clone(tasks), Rc::clone(&fabric), Rc::clone(&scripts)))
         .collect();
-    Cluster::new(Rc::clone(world), params.clone(), envs, scripts)
+    Cluster::new(Rc::clone(world), params.clone(), envs, scripts, Rc::clone(tasks))
 }
 
 /// The scenario, which sets `told` when it ends, however it ends.

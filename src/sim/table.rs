@@ -22,6 +22,8 @@ use crate::{
 struct Stored {
     rows: BTreeMap<Key, Rc<Record>>,
     log: Vec<Rc<Record>>,
+    /// Commits that the log does not show yet.
+    unshown: Vec<Rc<Record>>,
     stamp: u64,
 }
 
@@ -47,6 +49,12 @@ impl SimTable {
         self.stored.borrow().rows.values().cloned().collect()
     }
 
+    /// A new life begins: what is committed is in the log.
+    pub fn reopen(&self) {
+        let unshown = self.stored.borrow().unshown.clone();
+        unshown.into_iter().for_each(|record| self.append(record));
+    }
+
     fn record(&self, event: Event) {
         self.world.record(Some(self.node), event);
     }
@@ -68,6 +76,7 @@ impl SimTable {
 
     /// Lets the log show a commit: at once, or as much later as the choice says.
     fn show(&self, record: Rc<Record>) {
+        self.stored.borrow_mut().unshown.push(Rc::clone(&record));
         let Some(delay) = self.world.draw_delay(self.node, Kind::PutLogged) else { return self.append(record) };
         let table = self.clone();
         let later = async move {
@@ -79,7 +88,11 @@ impl SimTable {
 
     fn append(&self, record: Rc<Record>) {
         self.record(Event::Logged { key: record.key.clone(), version: record.version.clone() });
-        self.stored.borrow_mut().log.push(record);
+        {
+            let mut stored = self.stored.borrow_mut();
+            stored.unshown.retain(|unshown| !Rc::ptr_eq(unshown, &record));
+            stored.log.push(record);
+        }
         self.logged.notify_waiters();
     }
 

@@ -3,7 +3,7 @@
 //! Each packet takes 1 ms. Everything less regular (delays, cuts) is a choice, and is made where a node reads and writes
 //! its streams (`network.rs`), so that it is the same in every simulated world.
 
-use std::{collections::VecDeque, io, rc::Rc, time::Duration};
+use std::{collections::VecDeque, io, net::IpAddr, rc::Rc, time::Duration};
 
 use futures_util::future::LocalBoxFuture;
 use tokio::time::Instant;
@@ -26,6 +26,9 @@ pub struct Wire {
     hosts: Vec<HostId>,
     in_flight: VecDeque<(Instant, Packet)>,
     outgoing: Vec<Packet>,
+    addresses: Vec<IpAddr>,
+    /// Nodes from and to which no packet gets through.
+    silent: Vec<NodeIndex>,
     /// Something has happened since the hosts were last asked what they send.
     stirred: bool,
 }
@@ -41,7 +44,34 @@ impl Wire {
             .retx_max(u32::MAX);
         let mut net = Net::with_config(config);
         let hosts = cluster.iter().map(|name| net.add_host(name.as_str())).collect();
-        Self { guard: Rc::new(net.enter()), hosts, in_flight: VecDeque::new(), outgoing: Vec::new(), stirred: true }
+        let addresses = cluster.iter().map(|name| net.lookup(name.as_str())).collect();
+        Self {
+            guard: Rc::new(net.enter()),
+            hosts,
+            in_flight: VecDeque::new(),
+            outgoing: Vec::new(),
+            addresses,
+            silent: Vec::new(),
+            stirred: true,
+        }
+    }
+
+    /// From now on no packet from or to `node` gets through; what it has sent is on its way.
+    pub fn silence(&mut self, node: NodeIndex) {
+        self.collect(Instant::now());
+        self.silent.push(node);
+        self.stirred = true;
+    }
+
+    /// Packets from and to `node` get through again. What its last life still had to say is lost.
+    pub fn revive(&mut self, node: NodeIndex) {
+        self.collect(Instant::now());
+        self.silent.retain(|silent| *silent != node);
+    }
+
+    fn is_lost(&self, packet: &Packet) -> bool {
+        let address = |node: &NodeIndex| self.addresses[usize::from(node.0)];
+        self.silent.iter().any(|node| packet.src == address(node) || packet.dst == address(node))
     }
 
     /// What happens next happens on `node`.
@@ -54,7 +84,10 @@ impl Wire {
     pub fn deliver(&mut self, now: Instant) {
         while let Some((_, packet)) = self.in_flight.pop_front_if(|(at, _)| *at <= now) {
             self.stirred = true;
-            self.guard.deliver(packet);
+            let lost = self.silent.iter().any(|node| packet.dst == self.addresses[usize::from(node.0)]);
+            if !lost {
+                self.guard.deliver(packet);
+            }
         }
     }
 
@@ -65,7 +98,11 @@ impl Wire {
         }
         self.guard.egress_all(&mut self.outgoing);
         let any = !self.outgoing.is_empty();
-        self.in_flight.extend(self.outgoing.drain(..).map(|packet| (now + LATENCY, packet)));
+        for packet in std::mem::take(&mut self.outgoing) {
+            if !self.is_lost(&packet) {
+                self.in_flight.push_back((now + LATENCY, packet));
+            }
+        }
         any
     }
 

@@ -1,11 +1,14 @@
 //! What all nodes of one run share: the decision log, the trace and the virtual clock.
 
-use std::{cell::RefCell, collections::BTreeMap, rc::Rc, time::Duration};
+use std::{cell::RefCell, collections::BTreeMap, future::pending, rc::Rc, time::Duration};
 
 use serde_json::Value;
 use tokio::time::sleep;
 
-use super::choice::{CUT_BOUND, Choices, DELAY_BOUND, DecisionLog, Kind, cut, delay_ms};
+use super::{
+    choice::{CUT_BOUND, Choices, DELAY_BOUND, DecisionLog, Kind, STEP_BOUND, cut, delay_ms, step},
+    lives::Lives,
+};
 use crate::{
     check::{Entry, Event, Fault, NodeIndex, Trace},
     env::{Kill, LocalFuture, NodeName},
@@ -18,6 +21,12 @@ const EPOCH_MS: u64 = 1_735_689_600_000;
 pub trait Spawner {
     /// Starts a task of `node`.
     fn start(&self, node: Option<NodeIndex>, name: String, future: LocalFuture) -> Box<dyn Kill>;
+    /// Can nodes die and come back here?
+    fn can_crash(&self) -> bool;
+    /// Drops every task of `node` as it is now, and closes its connections or lets them fall silent.
+    fn crash(&self, node: NodeIndex, silent: bool);
+    /// `node` can be heard again.
+    fn revive(&self, node: NodeIndex);
 }
 
 /// One run's shared parts.
@@ -27,6 +36,7 @@ pub struct World {
     cluster: Vec<NodeName>,
     elapsed: Box<dyn Fn() -> Duration>,
     settings: RefCell<BTreeMap<String, Value>>,
+    lives: Lives,
 }
 
 impl World {
@@ -39,6 +49,7 @@ impl World {
             cluster,
             elapsed: Box::new(elapsed),
             settings: RefCell::default(),
+            lives: Lives::new(nodes),
         })
     }
 
@@ -79,9 +90,45 @@ impl World {
         self.trace.borrow_mut().push(Entry { at_ms, node, event });
     }
 
-    /// Draws a value below `bound`.
+    /// Draws a value below `bound`; 0 once everything has healed. Each draw of a node is a step of its life.
     pub fn draw(&self, node: Option<NodeIndex>, kind: Kind, bound: u32) -> u32 {
-        self.log.borrow_mut().draw(kind, node, bound)
+        if self.lives.healed() {
+            return 0;
+        }
+        let value = self.log.borrow_mut().draw(kind, node, bound);
+        if let Some(node) = node.filter(|node| self.lives.burns_down(*node)) {
+            self.crash(node);
+        }
+        value
+    }
+
+    /// Who is alive.
+    pub fn lives(&self) -> &Lives {
+        &self.lives
+    }
+
+    /// A life of `node` begins: will it end early, and when?
+    pub fn begin_life(&self, node: NodeIndex) {
+        self.lives.begin(node);
+        if self.draw(Some(node), Kind::Crash, 2) == 1 {
+            self.lives.light_fuse(node, step(self.draw(Some(node), Kind::CrashAt, STEP_BOUND)));
+        }
+    }
+
+    /// `node` dies here and now, in the manner that the choice says.
+    pub fn crash(&self, node: NodeIndex) {
+        if self.lives.end(node) {
+            let silent = self.draw(Some(node), Kind::CrashHow, 2) == 1;
+            self.record(Some(node), Event::Crashed { silent });
+            self.lives.tell(node, silent);
+        }
+    }
+
+    /// From here on no fault is injected.
+    pub fn heal(&self) {
+        if self.lives.heal() {
+            self.record(None, Event::Healed);
+        }
     }
 
     /// Picks one of the `ready` tasks.
@@ -102,6 +149,10 @@ impl World {
     pub async fn delay(&self, node: NodeIndex, kind: Kind) {
         if let Some(delay) = self.draw_delay(node, kind) {
             sleep(delay).await;
+        }
+        if !self.lives.is_alive(node) {
+            // It died at this very step: what was to come of it does not.
+            pending().await
         }
     }
 

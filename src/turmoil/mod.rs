@@ -100,6 +100,19 @@ impl Spawner for HostTasks {
         let task = tokio::task::spawn_local(watched(Rc::clone(&self.world), node, name, future));
         Box::new(Handle(task.abort_handle()))
     }
+
+    fn can_crash(&self) -> bool {
+        // A crash there looks like a clean close, and the host's tasks cannot be told from those of its next life.
+        false
+    }
+
+    fn crash(&self, _: NodeIndex, _: bool) {
+        unreachable!("no life is cut short where nodes cannot crash");
+    }
+
+    fn revive(&self, _: NodeIndex) {
+        unreachable!("no node dies where nodes cannot crash");
+    }
 }
 
 struct Handle(tokio::task::AbortHandle);

@@ -48,6 +48,8 @@ pub struct Deploy {
     pub id: Option<Uuid>,
     /// The client broke its upload off.
     pub aborted: Option<String>,
+    /// When the client lost its node: there is no answer then.
+    pub lost: Option<At>,
 }
 
 impl Deploy {
@@ -211,27 +213,45 @@ impl<'a> Facts<'a> {
                 facts.take_operation(at, node, &entry.event);
             }
         }
+        facts.know_lost_deploys();
         facts
+    }
+
+    /// A client that lost its node was not told the deployment's id: its payload tells it, which is another in each deploy.
+    fn know_lost_deploys(&mut self) {
+        for deploy in self.deploys.iter_mut().filter(|deploy| deploy.id.is_none()) {
+            let hash = Some(&deploy.asked.payload_hash);
+            let put = self.puts.iter().find(|put| put.node == deploy.origin && put.row.payload_hash.as_ref() == hash);
+            deploy.id = put.and_then(|put| put.key.parse().ok());
+        }
     }
 
     fn take_client(&mut self, at: At, entry: &Entry) {
         match &entry.event {
             Event::DeployRequested(asked) => self.deploys.push(Deploy {
                 asked: Rc::clone(asked),
-                origin: entry.node.expect("a request has its origin"),
+                origin: entry.node.unwrap_or(NodeIndex(0)),
                 requested: at,
                 answer: None,
                 id: None,
                 aborted: None,
+                lost: None,
             }),
             Event::UploadAborted { deploy, cause } => {
-                self.deploys[*deploy as usize].aborted = Some(cause.clone());
+                if let Some(deploy) = self.deploys.get_mut(*deploy as usize) {
+                    deploy.aborted = Some(cause.clone());
+                }
+            }
+            Event::ClientLost { deploy, .. } => {
+                if let Some(deploy) = self.deploys.get_mut(*deploy as usize) {
+                    deploy.lost = Some(at);
+                }
             }
             Event::DeployAnswered { deploy, answer } => {
                 let told = match answer {
                     Ok(told) | Err(told) => told,
                 };
-                let deploy = &mut self.deploys[*deploy as usize];
+                let Some(deploy) = self.deploys.get_mut(*deploy as usize) else { return };
                 deploy.id = told["deployment_id"].as_str().and_then(|id| id.parse().ok());
                 deploy.answer = Some((at, answer.clone()));
             }
@@ -247,7 +267,7 @@ impl<'a> Facts<'a> {
             }
             Event::PutCommitted { put, record } => {
                 let started = self.puts.iter_mut().rev().find(|known| known.node == node && known.number == *put);
-                let started = started.expect("a put starts before it commits");
+                let Some(started) = started else { return };
                 started.committed = Some(at);
                 let row = Rc::clone(&started.row);
                 self.shown.push(Shown { at, node, local: true, record: Rc::clone(record), row });
@@ -387,6 +407,29 @@ impl<'a> Facts<'a> {
             _ => None,
         });
         statuses.next()
+    }
+
+    /// Did a node die between two places?
+    pub fn crashed(&self, node: NodeIndex, from: At, to: At) -> bool {
+        self.between(from, to)
+            .any(|(_, entry)| entry.node == Some(node) && matches!(entry.event, Event::Crashed { .. }))
+    }
+
+    /// Was there a moment between two places at which a node took no operations, because it had died or was not up yet?
+    pub fn was_away(&self, node: NodeIndex, from: At, to: At) -> bool {
+        let here = self.between(0, to).filter(|(_, entry)| entry.node == Some(node));
+        let changes = here.filter_map(|(at, entry)| match entry.event {
+            Event::Crashed { .. } => Some((at, false)),
+            Event::Listening { port: Port::Operations } => Some((at, true)),
+            _ => None,
+        });
+        let (mut up, mut away) = (false, false);
+        for (at, now) in changes {
+            away |= at >= from && !up;
+            up = now;
+            away |= at >= from && !up;
+        }
+        away || !up
     }
 
     /// How much longer faults of these kinds made things take on a node between two places, in all; milliseconds.

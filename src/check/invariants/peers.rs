@@ -142,8 +142,11 @@ fn waited_long_enough(facts: &Facts<'_>, deploy: &Deploy, at: At) -> bool {
     facts.at_ms(at) - facts.at_ms(deploy.requested) >= may_take
 }
 
-/// Did faults delay the answer for so long that the origin could take its connection for dead?
+/// Did the peer die meanwhile, or faults delay the answer for so long that the origin could take its connection for dead?
 fn answer_may_be_lost(facts: &Facts<'_>, deploy: &Deploy, peer: NodeIndex, entry: &Value, at: At) -> bool {
+    if entry["status"] == "failed" && entry["error"]["code"].is_string() && facts.was_away(peer, deploy.requested, at) {
+        return true;
+    }
     let delayed = [deploy.origin, peer].map(|node| facts.delayed_ms(node, &ANSWER_FAULTS, deploy.requested, at));
     entry["status"] == "failed" && entry["error"]["code"].is_string() && delayed.iter().sum::<u64>() >= HARMLESS_MS
 }

@@ -92,6 +92,9 @@ fn is_turn(event: &Event) -> bool {
             | Event::Fault(_)
             | Event::TaskPanicked { .. }
             | Event::Stuck { .. }
+            | Event::Crashed { .. }
+            | Event::Restarted
+            | Event::ClientLost { .. }
             | Event::Hot { .. }
     )
 }

@@ -39,7 +39,7 @@ fn choice(label: Label, value: u32) -> String {
     match label.kind.effect() {
         Effect::Delay => format!("{what} takes {} ms longer", delay_ms(value)),
         Effect::Cut => format!("{what} hands on {value}/{CUT_BOUND} of the bytes, then the rest"),
-        Effect::Failure => what,
+        Effect::Failure | Effect::Death => what,
         Effect::Order | Effect::Workload => format!("{what}: {value}"),
     }
 }
@@ -68,6 +68,10 @@ fn subject(kind: Kind) -> String {
         Kind::Switch => "the {} switch to another build",
         Kind::SwitchRefused => "the {} switch to another build fails",
         Kind::SwitchStale => "the {} switch to another build is told, and does not happen",
+        Kind::Crash => "it dies in its {} life",
+        Kind::CrashAt => "the step of its {} death",
+        Kind::CrashHow => "the manner of its {} death",
+        Kind::Downtime => "its {} time down",
         Kind::UploadDelay | Kind::UploadCut => "the {} piece of an upload",
         Kind::Workload => "the scenario's {} open question is answered",
         _ => return format!("the {{}} {kind}"),
