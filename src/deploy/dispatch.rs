@@ -1,6 +1,6 @@
 //! Asks every peer in parallel, and turns whatever comes of it into outcomes: a peer's failure is data.
 
-use std::time::Duration;
+use std::{rc::Rc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream::FuturesUnordered};
@@ -8,8 +8,11 @@ use serde_json::{Value, json};
 
 use crate::{
     env::{Env, NodeName, Task},
-    replication::operations,
+    replication::{notes::Note, operations},
 };
+
+/// What a peer says while it works, with the peer's name.
+pub(super) type Heard = Rc<dyn Fn(&NodeName, Note)>;
 
 /// Forwards `operation` to each of `peers`, and calls `settled` with each outcome as it comes; returns when every peer
 /// has one. Each peer has its own connection and its own `deadline`.
@@ -18,20 +21,21 @@ pub(super) async fn dispatch<E: Env>(
     peers: &[NodeName],
     operation: &Bytes,
     deadline: Duration,
+    heard: &Heard,
     mut settled: impl FnMut(Value),
 ) {
-    let mut asked: FuturesUnordered<_> = peers.iter().map(|peer| ask(env, peer, operation, deadline)).collect();
+    let mut asked: FuturesUnordered<_> = peers.iter().map(|peer| ask(env, peer, operation, deadline, heard)).collect();
     while let Some(outcome) = asked.next().await {
         settled(outcome);
     }
 }
 
 /// One peer's outcome. A task of its own, so that one peer's connection never waits for another's.
-fn ask<E: Env>(env: &E, peer: &NodeName, operation: &Bytes, deadline: Duration) -> Task<Value> {
-    let (asking, peer, operation) = (env.clone(), peer.clone(), operation.clone());
+fn ask<E: Env>(env: &E, peer: &NodeName, operation: &Bytes, deadline: Duration, heard: &Heard) -> Task<Value> {
+    let (asking, peer, operation, heard) = (env.clone(), peer.clone(), operation.clone(), Rc::clone(heard));
     env.spawn(format!("dispatch to {peer}"), async move {
         let started_at = asking.wall_clock_ms();
-        let answer = operations::call(&asking, &peer, &operation, deadline).await;
+        let answer = operations::call(&asking, &peer, &operation, deadline, |note| heard(&peer, note)).await;
         let completed_at = asking.wall_clock_ms();
         match answer {
             Ok(answer) => outcome_of_answer(&peer, &answer, started_at, completed_at),

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{event::Event, origin, peer, recorder::Upload, recovery, request::DeployRequest, slots::ProjectLocks};
 use crate::{
     env::{Env, Task},
-    replication,
+    replication::{self, notes::Notes},
 };
 
 /// A running node.
@@ -29,8 +29,11 @@ impl<E: Env> Node<E> {
         recovery::serve(&env).await;
         let node = Rc::new(Self { env: env.clone(), locks: ProjectLocks::default() });
         let handler = Rc::clone(&node);
-        replication::start(&env, Rc::new(move |operation| Rc::clone(&handler).take_operation(operation).boxed_local()))
-            .await?;
+        replication::start(
+            &env,
+            Rc::new(move |operation, notes| Rc::clone(&handler).take_operation(operation, notes).boxed_local()),
+        )
+        .await?;
         env.spawn_background("end of interrupted deployments", {
             let env = env.clone();
             async move {
@@ -88,7 +91,7 @@ impl<E: Env> Node<E> {
         rx.await.expect("a deploy always answers")
     }
 
-    async fn take_operation(self: Rc<Self>, operation: Bytes) -> Bytes {
-        peer::take_operation(&self.env, &self.locks, &operation).await
+    async fn take_operation(self: Rc<Self>, operation: Bytes, notes: Notes) -> Bytes {
+        peer::take_operation(&self.env, &self.locks, &operation, notes).await
     }
 }

@@ -1,12 +1,14 @@
 //! The origin's side: from a request to a verdict (spec 6).
 
+use std::rc::Rc;
+
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
     budget::Budget,
     build::{self, BuildError, Plan},
-    dispatch::dispatch,
+    dispatch::{Heard, dispatch},
     event::{Event, PhaseStatus, ProgressEmitter},
     journal::journal_progress,
     operation::{Operation, PeerDeploy},
@@ -78,10 +80,10 @@ pub(super) async fn deploy_component<E: Env>(
     upload: Upload,
     sees: impl Fn(&Event) + 'static,
 ) -> Result<Value, Value> {
-    let sees = std::rc::Rc::new(sees);
+    let sees = Rc::new(sees);
     let progress = ProgressEmitter::default();
     let _client = progress.subscribe({
-        let sees = std::rc::Rc::clone(&sees);
+        let sees = Rc::clone(&sees);
         move |event| {
             sees(event);
             Ok(())
@@ -177,13 +179,29 @@ impl<E: Env> Deploy<'_, E> {
         let mut coverage = Coverage::expecting(&peers);
         let operation = self.operation();
         let deadline = self.request.deployment_timeout + self.request.install.timeout + ANSWER_MARGIN;
-        dispatch(self.env, &peers, &operation, deadline, |outcome| self.settle(recorder, &mut coverage, outcome)).await;
+        dispatch(self.env, &peers, &operation, deadline, &self.lines(), |outcome| {
+            self.settle(recorder, &mut coverage, outcome);
+        })
+        .await;
         self.emit_phase("replicate", PhaseStatus::Done);
         coverage
     }
 
     fn operation(&self) -> bytes::Bytes {
         Operation::DeployComponent(PeerDeploy::forwarding(self.request, self.id, self.env.node().clone())).to_bytes()
+    }
+
+    /// What the peers' installers print, as events that name the peer.
+    fn lines(&self) -> Heard {
+        let progress = self.progress.clone();
+        Rc::new(move |peer, note| {
+            if note.left_out > 0 {
+                progress.emit(&Event::lines_left_out(peer, note.left_out));
+            }
+            if let Ok(Value::Object(line)) = serde_json::from_slice(&note.bytes) {
+                progress.emit(&Event::install_on(peer, line));
+            }
+        })
     }
 
     /// A peer's outcome, or the one that takes its place.

@@ -9,14 +9,17 @@ use super::{
     await_row::{AwaitRowError, await_deployment_row},
     budget::Budget,
     build::{self, BuildError, Plan},
-    event::ProgressEmitter,
+    event::{ProgressEmitter, Subscription},
     journal::journal_progress,
     operation::{self, Operation, PeerDeploy, PeerRestart, Refusal},
     restart,
     row::{Deployment, Status},
     slots::ProjectLocks,
 };
-use crate::env::{Env, Journal};
+use crate::{
+    env::{Env, Journal},
+    replication::notes::Notes,
+};
 
 /// Why a peer does not run a deployment.
 #[derive(Debug, thiserror::Error)]
@@ -49,10 +52,10 @@ impl PeerError {
 }
 
 /// Carries out a forwarded operation, and returns the answer; a failure is an answer too.
-pub(super) async fn take_operation<E: Env>(env: &E, locks: &ProjectLocks, operation: &[u8]) -> Bytes {
-    let answer = match serde_json::from_slice::<Operation>(operation) {
-        Ok(Operation::DeployComponent(deploy)) => take_deploy(env, locks, &deploy).await,
-        Ok(Operation::RestartComponent(restart)) => take_restart(env, locks, &restart).await,
+pub(super) async fn take_operation<E: Env>(env: &E, locks: &ProjectLocks, operation: &Bytes, notes: Notes) -> Bytes {
+    let answer = match Operation::parse(operation) {
+        Ok((Operation::DeployComponent(deploy), _)) => take_deploy(env, locks, &deploy, notes).await,
+        Ok((Operation::RestartComponent(restart), _)) => take_restart(env, locks, &restart).await,
         Err(error) => operation::answer(env, env.wall_clock_ms(), Err(unknown(&error))),
     };
     serde_json::to_vec(&answer).expect("an answer is plain JSON").into()
@@ -63,10 +66,10 @@ fn unknown(error: &serde_json::Error) -> Refusal {
     Refusal { message, code: "bad_operation" }
 }
 
-async fn take_deploy<E: Env>(env: &E, locks: &ProjectLocks, deploy: &PeerDeploy) -> Value {
+async fn take_deploy<E: Env>(env: &E, locks: &ProjectLocks, deploy: &PeerDeploy, notes: Notes) -> Value {
     let (deployment_id, started_at) = (deploy.deployment_id, env.wall_clock_ms());
     env.journal(Journal::OperationReceived { deployment_id, origin: deploy.origin.clone() });
-    let installed = match install(env, locks, deploy).await {
+    let installed = match install(env, locks, deploy, notes).await {
         Ok(()) => Ok(format!("Successfully deployed: {}", deploy.project)),
         Err(error) => Err(Refusal { message: error.to_string(), code: error.code() }),
     };
@@ -86,14 +89,25 @@ async fn take_restart<E: Env>(env: &E, locks: &ProjectLocks, restart: &PeerResta
     outcome
 }
 
-async fn install<E: Env>(env: &E, locks: &ProjectLocks, operation: &PeerDeploy) -> Result<(), PeerError> {
+async fn install<E: Env>(env: &E, locks: &ProjectLocks, operation: &PeerDeploy, notes: Notes) -> Result<(), PeerError> {
     let budget = Budget::starting_now(Duration::from_millis(operation.deployment_timeout));
     let deployment = await_deployment_row(env, operation.deployment_id, budget).await?;
     refuse_what_is_over(&deployment)?;
     let progress = ProgressEmitter::default();
     let _journal = journal_progress(env, &progress, operation.deployment_id);
+    let _origin = tell_lines(&progress, notes);
     let plan = Plan { deployment: &deployment, install: &operation.install(), budget };
     Ok(build::build(env, locks, &progress, &plan).await?)
+}
+
+/// The origin's subscribers hear what the installer prints here. Whether they do never matters to the install.
+fn tell_lines(progress: &ProgressEmitter, notes: Notes) -> Subscription {
+    progress.subscribe(move |event| {
+        if event.name() == "install" {
+            notes.tell(serde_json::to_vec(event.data())?.into());
+        }
+        Ok(())
+    })
 }
 
 fn refuse_what_is_over(deployment: &Deployment) -> Result<(), PeerError> {

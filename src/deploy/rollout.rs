@@ -1,12 +1,12 @@
 //! Restarts the nodes of a deploy once its gate has passed: all at once, or one at a time.
 
-use std::time::Duration;
+use std::{rc::Rc, time::Duration};
 
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
-    dispatch::dispatch,
+    dispatch::{Heard, dispatch},
     operation::{Operation, PeerRestart},
     request::PeerFailures,
     restart::{self, RESTART_MAX, Restart, RestartError},
@@ -82,7 +82,8 @@ impl<E: Env> Rollout<'_, E> {
     async fn ask(&self, peers: &[NodeName], mut failed: impl FnMut(Value)) {
         let restart = PeerRestart { deployment_id: self.id, project: self.project.clone() };
         let operation = Operation::RestartComponent(restart).to_bytes();
-        dispatch(self.env, peers, &operation, ANSWER_MAX, |outcome| {
+        let silent: Heard = Rc::new(|_, _| {});
+        dispatch(self.env, peers, &operation, ANSWER_MAX, &silent, |outcome| {
             if outcome["status"] != "success" {
                 failed(outcome);
             }

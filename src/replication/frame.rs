@@ -17,7 +17,7 @@ pub const FRAME_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub const CHUNK_BYTES_MAX: usize = 64 * 1024;
 
 /// The version of the channel's protocol; both ends must speak the same.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 
 /// What goes over a connection between two nodes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,15 +75,24 @@ pub enum Frame<'a> {
     },
     /// Nothing but a sign of life.
     Ping,
-    /// An operation; the first words on a connection of its own.
+    /// An operation begins; the first words on a connection of its own.
     Operation {
         /// See [`PROTOCOL`].
         protocol: u32,
         /// Who asks.
         node: NodeName,
-        /// What, as JSON.
+        /// How many bytes it has, which follow in parts.
+        bytes: u64,
+    },
+    /// The next bytes of an operation.
+    OperationPart(#[serde(borrow, with = "serde_bytes")] &'a [u8]),
+    /// What the side that works has to say meanwhile.
+    Note {
+        /// Notes that were left out before this one, because they came too fast.
+        left_out: u64,
+        /// The note.
         #[serde(borrow, with = "serde_bytes")]
-        operation: &'a [u8],
+        bytes: &'a [u8],
     },
     /// The answer to an operation, as JSON.
     Answer(#[serde(borrow, with = "serde_bytes")] &'a [u8]),

@@ -7,6 +7,7 @@
 
 pub mod cursor;
 pub mod frame;
+pub mod notes;
 pub mod operations;
 mod receiver;
 pub mod scope;

@@ -4,16 +4,19 @@
 //! nothing for [`SILENCE_MAX`] takes the connection for dead. (The original closed it after 120 s whatever happened:
 //! harper-pro #674.)
 
-use std::{io, rc::Rc, time::Duration};
+use std::{convert::Infallible, future::pending, io, rc::Rc, time::Duration};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::future::LocalBoxFuture;
 use tokio::{
-    io::split,
-    time::{Instant, interval_at, timeout, timeout_at},
+    io::{AsyncRead, AsyncWrite, split},
+    time::timeout,
 };
 
-use super::frame::{self, FRAME_BYTES_MAX, Frame, FrameError, FrameReader, FrameWriter, PROTOCOL};
+use super::{
+    frame::{self, CHUNK_BYTES_MAX, Frame, FrameError, FrameReader, FrameWriter, PROTOCOL},
+    notes::{Note, Notes},
+};
 use crate::env::{Duplex, Env, Journal, Listener, Network, NodeName, Port};
 
 /// How often the side that works says that it is there.
@@ -25,8 +28,8 @@ pub const SILENCE_MAX: Duration = Duration::from_secs(60);
 /// How long a connection may take to come about.
 const CONNECT_MAX: Duration = Duration::from_secs(30);
 
-/// The room that a frame needs beside the operation in it.
-const FRAME_OVERHEAD_BYTES: usize = 1024;
+/// The longest operation: a payload of 1 GiB (spec 6) and what is said of it.
+pub const OPERATION_BYTES_MAX: usize = 1024 * 1024 * 1024 + 1024 * 1024;
 
 /// Why no answer came.
 #[derive(Debug, thiserror::Error)]
@@ -48,8 +51,8 @@ pub enum CallError {
     /// The peer was heard of, but did not answer in time.
     #[error("no answer within {} ms", .0.as_millis())]
     Deadline(Duration),
-    /// The operation does not fit a frame.
-    #[error("the operation is too long: {0} bytes")]
+    /// The operation is longer than [`OPERATION_BYTES_MAX`].
+    #[error("the operation is too long: {0} bytes, of {OPERATION_BYTES_MAX} at most")]
     TooLong(usize),
 }
 
@@ -66,28 +69,47 @@ impl CallError {
     }
 }
 
-/// Carries out operations: takes one as JSON and returns its answer as JSON.
-pub type Handler = Rc<dyn Fn(Bytes) -> LocalBoxFuture<'static, Bytes>>;
+/// Carries out operations: takes one as JSON, which may say things meanwhile, and returns its answer as JSON.
+pub type Handler = Rc<dyn Fn(Bytes, Notes) -> LocalBoxFuture<'static, Bytes>>;
 
-/// Asks `peer` to carry out `operation`, and returns its answer.
+/// Asks `peer` to carry out `operation`, calls `heard` with each note that comes meanwhile, and returns the answer.
 ///
 /// # Errors
 /// When no answer comes, and why; whether the peer carried it out is not known then.
 pub async fn call<E: Env>(
     env: &E,
     peer: &NodeName,
-    operation: &[u8],
+    operation: &Bytes,
     answer_within: Duration,
+    heard: impl FnMut(Note),
 ) -> Result<Bytes, CallError> {
-    if operation.len() + FRAME_OVERHEAD_BYTES > FRAME_BYTES_MAX {
+    if operation.len() > OPERATION_BYTES_MAX {
         return Err(CallError::TooLong(operation.len()));
     }
-    let deadline = Instant::now() + answer_within;
-    let stream = connect(env, peer).await?;
-    let (reader, writer) = split(stream);
+    let asked = timeout(answer_within, ask(env, peer, operation, heard)).await;
+    asked.unwrap_or(Err(CallError::Deadline(answer_within)))
+}
+
+async fn ask<E: Env>(env: &E, peer: &NodeName, operation: &Bytes, heard: impl FnMut(Note)) -> Result<Bytes, CallError> {
+    let (reader, writer) = split(connect(env, peer).await?);
     let (mut reader, mut writer) = (FrameReader::new(reader), FrameWriter::new(writer));
-    writer.send(frame::encode(&Frame::Operation { protocol: PROTOCOL, node: env.node().clone(), operation })).await?;
-    timeout_at(deadline, answer(&mut reader)).await.unwrap_or(Err(CallError::Deadline(answer_within)))
+    tokio::select! {
+        biased;
+        answer = answer(&mut reader, heard) => answer,
+        never = send(&mut writer, env.node(), operation) => match never {},
+    }
+}
+
+/// Sends an operation in parts. Does not end: what comes of it the reading side hears, a refusal as well as a break.
+async fn send<W: AsyncWrite + Unpin>(writer: &mut FrameWriter<W>, node: &NodeName, operation: &Bytes) -> Infallible {
+    let begin = Frame::Operation { protocol: PROTOCOL, node: node.clone(), bytes: operation.len() as u64 };
+    let parts = operation.chunks(CHUNK_BYTES_MAX).map(Frame::OperationPart);
+    for frame in std::iter::once(begin).chain(parts) {
+        if writer.send(frame::encode(&frame)).await.is_err() {
+            break;
+        }
+    }
+    pending().await
 }
 
 async fn connect<E: Env>(env: &E, peer: &NodeName) -> Result<<E::Network as Network>::Stream, CallError> {
@@ -96,11 +118,15 @@ async fn connect<E: Env>(env: &E, peer: &NodeName) -> Result<<E::Network as Netw
     connected.map_err(|cause| CallError::Connect { peer: peer.clone(), cause })
 }
 
-async fn answer<R: tokio::io::AsyncRead + Unpin>(reader: &mut FrameReader<R>) -> Result<Bytes, CallError> {
+async fn answer<R: AsyncRead + Unpin>(
+    reader: &mut FrameReader<R>,
+    mut heard: impl FnMut(Note),
+) -> Result<Bytes, CallError> {
     loop {
         let bytes = timeout(SILENCE_MAX, reader.next()).await.map_err(|_| CallError::Silent)??;
         match frame::decode(&bytes)? {
             Frame::Ping => {}
+            Frame::Note { left_out, bytes: note } => heard(Note { left_out, bytes: bytes.slice_ref(note) }),
             Frame::Answer(answer) => return Ok(bytes.slice_ref(answer)),
             Frame::Closing(why) => return Err(FrameError::Closed { why: Some(why) }.into()),
             other => return Err(FrameError::OutOfPlace(format!("{other:?} in answer to an operation")).into()),
@@ -117,7 +143,7 @@ pub(super) async fn serve<E: Env>(env: E, mut listener: <E::Network as Network>:
                 let serving = env.clone();
                 env.spawn_background("operation", async move {
                     take(&serving, stream, &handler).await;
-                    Ok::<(), std::convert::Infallible>(())
+                    Ok::<(), Infallible>(())
                 });
             }
             Err(cause) => super::pause_after(&env, "accepting operations", &cause).await,
@@ -129,57 +155,101 @@ pub(super) async fn serve<E: Env>(env: E, mut listener: <E::Network as Network>:
 async fn take<E: Env>(env: &E, stream: impl Duplex, handler: &Handler) {
     let (reader, writer) = split(stream);
     let (mut reader, mut writer) = (FrameReader::new(reader), FrameWriter::new(writer));
-    let operation = match timeout(SILENCE_MAX, read_operation(&mut reader)).await {
-        Ok(Ok(operation)) => operation,
-        Ok(Err(error)) => {
+    let operation = match read_operation(env, &mut reader).await {
+        Ok(operation) => operation,
+        Err(error) => {
             // The other end may be gone too; then nobody is told.
-            let _ = writer.send(frame::encode(&Frame::Closing(error.to_string()))).await;
+            let closing = frame::encode(&Frame::Closing(error.to_string()));
+            let _ = timeout(SILENCE_MAX, writer.send(closing)).await;
             return;
         }
-        Err(_) => return,
     };
-    let answer = work(&mut writer, handler(operation)).await;
-    let told = writer.send(frame::encode(&Frame::Answer(&answer))).await;
-    let told = match told {
-        Ok(()) => writer.close().await,
-        Err(error) => Err(error),
-    };
-    if let Err(cause) = told {
+    let notes = Notes::default();
+    let answer = work(&mut writer, &notes, handler(operation, notes.clone())).await;
+    let told = timeout(SILENCE_MAX, tell(&mut writer, &notes, &answer)).await;
+    if let Err(cause) = told.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into())) {
         env.journal(Journal::Dropped { what: "the answer to an operation".to_owned(), cause: cause.to_string() });
     }
     // Wait for the origin to hang up: an answer behind a reset would be lost.
     let _ = timeout(SILENCE_MAX, reader.next()).await;
 }
 
-/// Waits for the answer, and gives signs of life meanwhile. A caller that takes none does not hold up the work.
-async fn work<W: tokio::io::AsyncWrite + Unpin>(
+/// Waits for the answer, and sends notes and signs of life meanwhile. A caller that takes none does not hold up the work.
+async fn work<W: AsyncWrite + Unpin>(
     writer: &mut FrameWriter<W>,
+    notes: &Notes,
     working: LocalBoxFuture<'static, Bytes>,
 ) -> Bytes {
-    let beats = async {
-        let mut beat = interval_at(Instant::now() + KEEP_ALIVE, KEEP_ALIVE);
-        loop {
-            beat.tick().await;
-            if writer.send(frame::encode(&Frame::Ping)).await.is_err() {
-                // The caller is gone; the work goes on.
-                std::future::pending::<()>().await;
-            }
-        }
-    };
     tokio::select! {
         biased;
         answer = working => answer,
-        () = beats => unreachable!("signs of life do not end"),
+        never = keep_talking(writer, notes) => match never {},
     }
 }
 
-async fn read_operation<R: tokio::io::AsyncRead + Unpin>(reader: &mut FrameReader<R>) -> Result<Bytes, FrameError> {
-    let bytes = reader.next().await?;
-    match frame::decode(&bytes)? {
-        Frame::Operation { protocol: PROTOCOL, operation, .. } => Ok(bytes.slice_ref(operation)),
-        Frame::Operation { protocol, .. } => {
-            Err(FrameError::OutOfPlace(format!("protocol {protocol}; this node speaks {PROTOCOL}")))
+async fn keep_talking<W: AsyncWrite + Unpin>(writer: &mut FrameWriter<W>, notes: &Notes) -> Infallible {
+    loop {
+        let frame = match timeout(KEEP_ALIVE, notes.next()).await {
+            Ok(note) => note.encode(),
+            Err(_) => frame::encode(&Frame::Ping),
+        };
+        if writer.send(frame).await.is_err() {
+            // The caller is gone; the work goes on.
+            pending().await
         }
-        _ => Err(FrameError::OutOfPlace("the first frame is no operation".to_owned())),
     }
+}
+
+/// Sends the notes that are left, then the answer.
+async fn tell<W: AsyncWrite + Unpin>(
+    writer: &mut FrameWriter<W>,
+    notes: &Notes,
+    answer: &[u8],
+) -> Result<(), FrameError> {
+    while let Some(note) = notes.take() {
+        writer.send(note.encode()).await?;
+    }
+    writer.send(frame::encode(&Frame::Answer(answer))).await?;
+    writer.close().await
+}
+
+/// Reads an operation; memory grows with what has come, never with what was announced.
+async fn read_operation<E: Env, R: AsyncRead + Unpin>(
+    env: &E,
+    reader: &mut FrameReader<R>,
+) -> Result<Bytes, FrameError> {
+    let bytes = announced(env, &next(reader).await?)?;
+    let mut operation = BytesMut::new();
+    while operation.len() < bytes {
+        let frame = next(reader).await?;
+        match frame::decode(&frame)? {
+            Frame::OperationPart(part) if !part.is_empty() && operation.len() + part.len() <= bytes => {
+                operation.extend_from_slice(part);
+            }
+            _ => return Err(FrameError::OutOfPlace("this is not the next part of the operation".to_owned())),
+        }
+    }
+    Ok(operation.freeze())
+}
+
+/// How many bytes a member announces.
+fn announced<E: Env>(env: &E, frame: &Bytes) -> Result<usize, FrameError> {
+    let refused = |why: String| Err(FrameError::OutOfPlace(why));
+    match frame::decode(frame)? {
+        Frame::Operation { protocol, .. } if protocol != PROTOCOL => {
+            refused(format!("protocol {protocol}; this node speaks {PROTOCOL}"))
+        }
+        Frame::Operation { node, .. } if !env.members().contains(&node) => {
+            refused(format!("{node} is not a member of this cluster"))
+        }
+        Frame::Operation { bytes, .. } => match usize::try_from(bytes) {
+            Ok(bytes) if bytes <= OPERATION_BYTES_MAX => Ok(bytes),
+            _ => refused(format!("an operation of {bytes} bytes, of {OPERATION_BYTES_MAX} at most")),
+        },
+        _ => refused("the first frame is no operation".to_owned()),
+    }
+}
+
+async fn next<R: AsyncRead + Unpin>(reader: &mut FrameReader<R>) -> Result<Bytes, FrameError> {
+    timeout(SILENCE_MAX, reader.next()).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 
 use super::{
-    facts::{At, Facts},
+    facts::{At, Deploy, Facts},
     verdict::{Finding, Inquiry},
 };
 use crate::{
@@ -16,7 +16,8 @@ use crate::{
 /// See [`Invariant::sentence`].
 pub(super) const LINES: Invariant = Invariant {
     name: "LINES",
-    sentence: "emitted lines equal the reference splitting of the whole byte stream, per stream, in order",
+    sentence: "emitted lines equal the reference splitting of the whole byte stream, per stream, in order; a peer's lines \
+               reach the origin in that order, and what is left out is counted",
     check,
 };
 
@@ -31,7 +32,53 @@ fn check(facts: &Facts<'_>) -> Judgement {
             inquiry.look(|| lines_differ(facts, *node, *id, *stream, output));
         }
     }
+    for deploy in &facts.deploys {
+        for peer in facts.peers_asked(deploy, facts.end()) {
+            for stream in [OutputStream::Stdout, OutputStream::Stderr] {
+                inquiry.look(|| forwarded_lines_differ(facts, deploy, peer, stream));
+            }
+        }
+    }
     inquiry.done()
+}
+
+/// A peer's lines come on the operation's connection, before its answer: of a peer that answered success every line is
+/// told or counted, of another one a beginning is.
+fn forwarded_lines_differ<'a>(
+    facts: &Facts<'_>,
+    deploy: &Deploy,
+    peer: NodeIndex,
+    stream: OutputStream,
+) -> Option<Finding<'a>> {
+    let id = deploy.id?;
+    let (at, _) = deploy.answer.as_ref()?;
+    let (printed, forwarded) =
+        (told(facts, peer, id, stream, None), told(facts, deploy.origin, id, stream, Some(peer)));
+    let in_order = {
+        let mut printed = printed.iter();
+        forwarded.iter().all(|line| printed.any(|other| other == line))
+    };
+    let shown = facts.row_at(deploy.origin, &deploy.key()?, *at);
+    let succeeded =
+        shown.is_some_and(|shown| shown.row.outcome(peer).iter().any(|outcome| outcome["status"] == "success"));
+    let complete = !succeeded || forwarded.len() == printed.len() || any_left_out(facts, id, peer);
+    (!in_order || !complete).then(|| Finding {
+        kind: "a peer's lines are not told as it printed them",
+        at: *at,
+        node: Some(deploy.origin),
+        why: format!("of {peer}'s {}: {}", stream.as_str(), difference(deploy.origin, stream, &forwarded, &printed)),
+        witnesses: vec![],
+    })
+}
+
+fn any_left_out(facts: &Facts<'_>, id: Uuid, peer: NodeIndex) -> bool {
+    let peer = peer.to_string();
+    facts.between(0, facts.end()).any(|(_, entry)| match &entry.event {
+        Event::Journal(Journal::Progress { deployment_id, event: "warning", data }) => {
+            *deployment_id == id && data["node"] == peer.as_str() && data["lines"].as_u64() > Some(0)
+        }
+        _ => false,
+    })
 }
 
 /// What the processes of one deployment on one node wrote to one stream.
@@ -82,7 +129,7 @@ fn lines_differ<'a>(
     stream: OutputStream,
     output: &Printed,
 ) -> Option<Finding<'a>> {
-    let told = told(facts, node, id, stream);
+    let told = told(facts, node, id, stream, None);
     let expected: Vec<String> = output.processes.iter().flat_map(|(bytes, _)| reference_lines(bytes)).collect();
     // A process that was killed may have had more to say; what was told of it must still be a beginning.
     let whole = output.processes.iter().all(|(_, status)| matches!(status, Some(ExitStatus::Code(_))));
@@ -96,10 +143,15 @@ fn lines_differ<'a>(
     })
 }
 
-fn told(facts: &Facts<'_>, node: NodeIndex, id: Uuid, stream: OutputStream) -> Vec<String> {
+/// The lines told on a node: of its own installer, or of a peer's.
+fn told(facts: &Facts<'_>, node: NodeIndex, id: Uuid, stream: OutputStream, of: Option<NodeIndex>) -> Vec<String> {
+    let of = of.map(|peer| peer.to_string());
     let lines = facts.between(0, facts.end()).filter_map(|(_, entry)| match &entry.event {
         Event::Journal(Journal::Progress { deployment_id, event: "install", data })
-            if entry.node == Some(node) && *deployment_id == id && data["stream"] == stream.as_str() =>
+            if entry.node == Some(node)
+                && *deployment_id == id
+                && data["stream"] == stream.as_str()
+                && data["node"].as_str() == of.as_deref() =>
         {
             data["line"].as_str().map(str::to_owned)
         }

@@ -41,11 +41,13 @@ fn frame(bytes: &'static [u8]) -> impl Strategy<Value = Frame<'static>> {
         (blob(), any::<u64>(), any::<u128>()).prop_map(|(id, bytes, checksum)| Frame::BlobEnd { id, bytes, checksum }),
         (blob(), ".{0,20}").prop_map(|(id, cause)| Frame::BlobFailed { id, cause }),
         Just(Frame::Ping),
-        (any::<u32>(), ".{0,9}").prop_map(move |(protocol, node)| Frame::Operation {
+        (any::<u32>(), ".{0,9}", any::<u64>()).prop_map(|(protocol, node, bytes)| Frame::Operation {
             protocol,
             node: node.into(),
-            operation: bytes
+            bytes
         }),
+        Just(Frame::OperationPart(bytes)),
+        any::<u64>().prop_map(move |left_out| Frame::Note { left_out, bytes }),
         Just(Frame::Answer(bytes)),
         ".{0,20}".prop_map(Frame::Closing),
     ]
