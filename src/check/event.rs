@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::{
     check::{NodeIndex, TreeDigest},
-    env::{BlobId, BlobState, Command, Draft, ExitStatus, Journal, Key, OutputStream, Port, Record, Version},
+    env::{BlobId, BlobState, Command, Draft, ExitStatus, Journal, Key, OutputStream, Port, Position, Record, Version},
 };
 
 /// Something that happened at the seam, or that the harness did to the cluster.
@@ -104,6 +104,13 @@ pub enum Event {
         key: Key,
         /// Which version of it.
         version: Version,
+    },
+    /// How far a node has come in another node's log became durable.
+    CursorSaved {
+        /// Whose log.
+        of: NodeIndex,
+        /// How far.
+        position: Position,
     },
     /// A blob came to a new state.
     Blob {
@@ -355,6 +362,7 @@ impl fmt::Display for Event {
             }
             Self::Replicated { record, taken: false } => write!(f, "skips row version {}", record.version),
             Self::Logged { version, .. } => write!(f, "row version {version} becomes visible to its log"),
+            Self::CursorSaved { of, position } => write!(f, "keeps its cursor in {of}'s log: {}", position.0),
             Self::Blob { id, state } => render_blob(f, *id, state),
             Self::BlobRead { id, offset, bytes } => {
                 write!(f, "reads {bytes} bytes of blob {} at {offset}", Short(id.0))

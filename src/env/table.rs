@@ -94,6 +94,12 @@ pub trait Table {
         accept: impl FnOnce(Option<&Record>) -> bool,
     ) -> impl Future<Output = Result<bool, StoreError>>;
 
+    /// How far this node has come in another node's log; [`Position::default`] when it has not begun.
+    fn cursor(&self, of: &NodeName) -> impl Future<Output = Result<Position, StoreError>>;
+
+    /// Keeps how far this node has come in another node's log; resolves when it is durable.
+    fn save_cursor(&self, of: &NodeName, position: Position) -> impl Future<Output = Result<(), StoreError>>;
+
     /// The log of commits after `position`, in the order in which they became visible: first what there is, then what
     /// comes. Holds the local commits only; what other nodes wrote comes from them.
     fn changes(&self, position: Position) -> Self::Changes;

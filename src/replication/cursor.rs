@@ -20,6 +20,11 @@ pub struct Cursor {
 }
 
 impl Cursor {
+    /// The cursor of a subscription that had come this far.
+    pub fn resuming(last: Position) -> Self {
+        Self { open: BTreeMap::new(), last }
+    }
+
     /// Where to resume: behind the last entry before which everything is done.
     pub fn resume_after(&self) -> Position {
         self.open.first_key_value().map_or(self.last, |(first, _)| Position(first.0 - 1))

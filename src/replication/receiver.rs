@@ -1,6 +1,13 @@
 //! Follows another node's log: commits its rows as they come, and takes in the blobs that they refer to.
 
-use std::{collections::BTreeMap, io, rc::Rc, time::Duration};
+use std::{
+    cell::Cell,
+    collections::{BTreeMap, BTreeSet},
+    convert::Infallible,
+    io,
+    rc::Rc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream::FuturesUnordered};
@@ -32,21 +39,35 @@ const COMMITS_MAX: usize = 32;
 
 /// Follows `source` for as long as this node lives; reconnects whenever the link breaks.
 pub(super) async fn follow<E: Env>(env: E, source: NodeName) {
-    let mut cursor = Cursor::default();
+    let saved = until_read(&env, &source).await;
+    let mut progress = Progress { cursor: Cursor::resuming(saved), saved };
     let mut wait = RECONNECT_FIRST;
     loop {
-        let before = cursor.resume_after();
-        let mut link =
-            Link { env: &env, cursor: &mut cursor, blobs: BTreeMap::new(), commits: FuturesUnordered::new() };
-        let cause = link.run(&source).await;
-        link.let_go().await;
+        let before = progress.cursor.resume_after();
+        let cause = Link::new(&env, &source, &mut progress).follow().await;
         env.journal(Journal::Dropped { what: format!("link to {source}"), cause: cause.to_string() });
-        if cursor.resume_after() > before {
+        if progress.cursor.resume_after() > before {
             wait = RECONNECT_FIRST;
         }
         sleep(wait).await;
         wait = (wait * 2).min(RECONNECT_MAX);
     }
+}
+
+async fn until_read<E: Env>(env: &E, source: &NodeName) -> Position {
+    loop {
+        match env.table().cursor(source).await {
+            Ok(position) => return position,
+            Err(cause) => super::pause_after(env, "reading a cursor", &cause).await,
+        }
+    }
+}
+
+/// How far a subscription has come, over all its links.
+struct Progress {
+    cursor: Cursor,
+    /// The part of it that is durable.
+    saved: Position,
 }
 
 /// Why a link ended.
@@ -60,6 +81,9 @@ enum LinkError {
     Silent,
     #[error("blob {0} came damaged")]
     Damaged(BlobId),
+    /// A fresh link brings the blob again.
+    #[error("a blob could not be stored: {0}")]
+    Blob(#[from] BlobError),
 }
 
 /// A blob that is coming in.
@@ -71,44 +95,67 @@ struct Incoming {
 /// One connection to the source.
 struct Link<'a, E> {
     env: &'a E,
-    cursor: &'a mut Cursor,
+    source: &'a NodeName,
+    progress: &'a mut Progress,
     blobs: BTreeMap<BlobId, Incoming>,
+    /// Blobs that the source will never send: no row waits for them any more.
+    given_up: BTreeSet<BlobId>,
     commits: FuturesUnordered<Task<Position>>,
+    saving: Option<Task<Option<Position>>>,
 }
 
-impl<E: Env> Link<'_, E> {
-    /// Takes frames until the link breaks; returns why.
-    async fn run(&mut self, source: &NodeName) -> LinkError {
-        match self.subscribe(source).await {
-            Ok(mut reader) => loop {
-                if let Err(cause) = self.step(&mut reader).await {
-                    return cause;
-                }
-            },
-            Err(cause) => cause,
+impl<'a, E: Env> Link<'a, E> {
+    fn new(env: &'a E, source: &'a NodeName, progress: &'a mut Progress) -> Self {
+        Self {
+            env,
+            source,
+            progress,
+            blobs: BTreeMap::new(),
+            given_up: BTreeSet::new(),
+            commits: FuturesUnordered::new(),
+            saving: None,
         }
     }
 
-    async fn subscribe(
-        &mut self,
-        source: &NodeName,
-    ) -> Result<FrameReader<impl AsyncRead + Unpin + use<E>>, LinkError> {
-        let connected = timeout(CONNECT_MAX, self.env.network().connect(source, Port::Rows)).await;
+    /// Takes frames until the link breaks; returns why.
+    async fn follow(mut self) -> LinkError {
+        let cause = match self.run().await {
+            Ok(never) => match never {},
+            Err(cause) => cause,
+        };
+        self.let_go().await;
+        cause
+    }
+
+    async fn run(&mut self) -> Result<Infallible, LinkError> {
+        let mut reader = self.subscribe().await?;
+        loop {
+            self.step(&mut reader).await?;
+        }
+    }
+
+    async fn subscribe(&mut self) -> Result<FrameReader<impl AsyncRead + Unpin + use<E>>, LinkError> {
+        let connected = timeout(CONNECT_MAX, self.env.network().connect(self.source, Port::Rows)).await;
         let stream = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(LinkError::Connect)?;
         let (reader, writer) = split(stream);
-        let hello =
-            Frame::Subscribe { protocol: PROTOCOL, node: self.env.node().clone(), after: self.cursor.resume_after() };
-        FrameWriter::new(writer).send(frame::encode(&hello)).await?;
+        let after = self.progress.cursor.resume_after();
+        let hello = frame::encode(&Frame::Subscribe { protocol: PROTOCOL, node: self.env.node().clone(), after });
+        timeout(SILENCE_MAX, FrameWriter::new(writer).send(hello)).await.map_err(|_| LinkError::Silent)??;
         Ok(FrameReader::new(reader))
     }
 
     /// Takes the next frame, or notes a commit that has come through. Only the wait for a frame counts as silence: what
     /// this node takes its time for is not the sender's.
     async fn step<R: AsyncRead + Unpin>(&mut self, reader: &mut FrameReader<R>) -> Result<(), LinkError> {
+        self.save_if_due();
         let room = self.commits.len() < COMMITS_MAX;
         tokio::select! {
             biased;
-            Some(position) = self.commits.next() => self.cursor.row_done(position),
+            Some(position) = self.commits.next() => self.progress.cursor.row_done(position),
+            saved = finished(&mut self.saving) => {
+                self.saving = None;
+                self.progress.saved = saved.unwrap_or(self.progress.saved);
+            }
             frame = timeout(SILENCE_MAX, reader.next()), if room => {
                 let bytes = frame.map_err(|_| LinkError::Silent)??;
                 self.take(&bytes).await?;
@@ -117,13 +164,31 @@ impl<E: Env> Link<'_, E> {
         Ok(())
     }
 
+    /// Keeps how far the subscription has come, one save at a time: what comes meanwhile the next one holds.
+    fn save_if_due(&mut self) {
+        let position = self.progress.cursor.resume_after();
+        if self.saving.is_some() || position <= self.progress.saved {
+            return;
+        }
+        let (env, source) = (self.env.clone(), self.source.clone());
+        self.saving = Some(self.env.spawn("save cursor", async move {
+            match env.table().save_cursor(&source, position).await {
+                Ok(()) => Some(position),
+                Err(cause) => {
+                    super::pause_after(&env, "saving a cursor", &cause).await;
+                    None
+                }
+            }
+        }));
+    }
+
     async fn take(&mut self, bytes: &Bytes) -> Result<(), LinkError> {
         match frame::decode(bytes)? {
             Frame::Row { position, key, version, value, blob } => {
                 let record = frame::record(bytes, key, version, value, blob);
                 self.take_row(position, record).await;
             }
-            Frame::BlobBegin(id) => self.begin_blob(id).await,
+            Frame::BlobBegin(id) => self.begin_blob(id).await?,
             Frame::BlobChunk { id, offset, bytes: chunk } => {
                 self.take_chunk(id, offset, bytes.slice_ref(chunk)).await?
             }
@@ -140,10 +205,10 @@ impl<E: Env> Link<'_, E> {
     /// link could never come (museum B11).
     async fn take_row(&mut self, position: Position, record: Record) {
         let waits_for = match record.blob {
-            Some(id) if !self.has_blob(id).await => Some(id),
+            Some(id) if !self.given_up.contains(&id) && !self.has_blob(id).await => Some(id),
             _ => None,
         };
-        self.cursor.begin(position, waits_for);
+        self.progress.cursor.begin(position, waits_for);
         let env = self.env.clone();
         self.commits.push(self.env.spawn("commit row", async move {
             commit(&env, Rc::new(record)).await;
@@ -156,18 +221,15 @@ impl<E: Env> Link<'_, E> {
     }
 
     /// A blob that is here already is not written again.
-    async fn begin_blob(&mut self, id: BlobId) {
-        if self.has_blob(id).await {
-            return;
+    async fn begin_blob(&mut self, id: BlobId) -> Result<(), LinkError> {
+        if !self.has_blob(id).await {
+            self.env.blobs().create(id).await?;
+            self.blobs.insert(id, Incoming { checksum: Xxh3::new(), bytes: 0 });
         }
-        match self.env.blobs().create(id).await {
-            Ok(()) => drop(self.blobs.insert(id, Incoming { checksum: Xxh3::new(), bytes: 0 })),
-            Err(error) => self.drop_blob(id, &error).await,
-        }
+        Ok(())
     }
 
-    /// Writes a chunk. Chunks of a blob that is not being written are passed over: it is here already, or its store has
-    /// failed, and the rest must not hold up the link (museum B14).
+    /// Writes a chunk. Chunks of a blob that is not being written are passed over: it is here already.
     async fn take_chunk(&mut self, id: BlobId, offset: u64, chunk: Bytes) -> Result<(), LinkError> {
         let Some(incoming) = self.blobs.get_mut(&id) else { return Ok(()) };
         if incoming.bytes != offset {
@@ -175,10 +237,7 @@ impl<E: Env> Link<'_, E> {
         }
         incoming.bytes += chunk.len() as u64;
         incoming.checksum.update(&chunk);
-        if let Err(error) = self.env.blobs().append(id, chunk).await {
-            self.drop_blob(id, &error).await;
-        }
-        Ok(())
+        Ok(self.env.blobs().append(id, chunk).await?)
     }
 
     async fn end_blob(&mut self, id: BlobId, bytes: u64, checksum: u128) -> Result<(), LinkError> {
@@ -186,13 +245,11 @@ impl<E: Env> Link<'_, E> {
             if incoming.bytes != bytes || incoming.checksum.digest128() != checksum {
                 return Err(LinkError::Damaged(id));
             }
+            self.env.blobs().complete(id).await?;
             self.blobs.remove(&id);
-            if let Err(error) = self.env.blobs().complete(id).await {
-                self.drop_blob(id, &error).await;
-            }
         }
         if self.has_blob(id).await {
-            self.cursor.blob_done(id);
+            self.progress.cursor.blob_done(id);
         }
         Ok(())
     }
@@ -201,47 +258,60 @@ impl<E: Env> Link<'_, E> {
     async fn give_blob_up(&mut self, id: BlobId, cause: String) {
         self.env.journal(Journal::Dropped { what: format!("blob {id}, for good"), cause: cause.clone() });
         self.blobs.remove(&id);
-        self.fail_blob(id, cause).await;
-        self.cursor.blob_done(id);
-    }
-
-    /// This node's store did not take it. It keeps its place before the cursor, so a fresh link brings it again.
-    async fn drop_blob(&mut self, id: BlobId, error: &BlobError) {
-        self.env.journal(Journal::Dropped { what: format!("blob {id}"), cause: error.to_string() });
-        self.blobs.remove(&id);
-        self.fail_blob(id, error.to_string()).await;
-    }
-
-    async fn fail_blob(&self, id: BlobId, cause: String) {
         if let Err(error) = self.env.blobs().fail(id, cause).await {
             let what = format!("the failure of blob {id}");
             self.env.journal(Journal::Dropped { what, cause: error.to_string() });
         }
+        self.given_up.insert(id);
+        self.progress.cursor.blob_done(id);
     }
 
     /// The link is broken: commits come through, and what was not done comes again. Half blobs begin anew at once: who
     /// reads one waits for its bytes on the next link, instead of for ones that cannot come (museum B18).
     async fn let_go(mut self) {
         while let Some(position) = self.commits.next().await {
-            self.cursor.row_done(position);
+            self.progress.cursor.row_done(position);
         }
         for id in std::mem::take(&mut self.blobs).into_keys() {
             if let Err(error) = self.env.blobs().create(id).await {
-                self.drop_blob(id, &error).await;
+                self.env.journal(Journal::Dropped { what: format!("blob {id}"), cause: error.to_string() });
             }
         }
-        self.cursor.forget_open();
+        self.progress.cursor.forget_open();
     }
 }
 
-/// Commits a replicated row if it is newer than what stands there. A store that refuses is asked until it does not: a row
-/// that was sent is never lost.
+/// The output of a task that may not be there; never when it is not.
+async fn finished<T>(task: &mut Option<Task<T>>) -> T {
+    match task {
+        Some(task) => task.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Commits a replicated row if it is newer than what stands there, and lets a blob go that it does not name any more. A
+/// store that refuses is asked until it does not: a row that was sent is never lost.
 async fn commit<E: Env>(env: &E, record: Rc<Record>) {
     loop {
-        let offered = Rc::clone(&record);
-        match env.table().put_if((*record).clone(), move |current| supersedes(current, &offered)).await {
-            Ok(_) => return,
+        let (offered, replaced) = (Rc::clone(&record), Rc::new(Cell::new(None)));
+        let before = Rc::clone(&replaced);
+        let accept = move |current: Option<&Record>| {
+            before.set(current.and_then(|current| current.blob));
+            supersedes(current, &offered)
+        };
+        match env.table().put_if((*record).clone(), accept).await {
+            Ok(taken) => {
+                return delete_replaced(env, replaced.get().filter(|id| taken && record.blob != Some(*id))).await;
+            }
             Err(cause) => super::pause_after(env, "committing a replicated row", &cause).await,
         }
+    }
+}
+
+/// A payload that its origin has let go is not kept here.
+async fn delete_replaced<E: Env>(env: &E, blob: Option<BlobId>) {
+    let Some(id) = blob else { return };
+    while let Err(cause) = env.blobs().delete(id).await {
+        super::pause_after(env, "letting a blob go", &cause).await;
     }
 }

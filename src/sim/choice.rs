@@ -68,6 +68,8 @@ kinds! {
     GetRefused = "get-refused", Failure;
     /// A replicated row waits for its commit.
     Apply = "apply", Delay;
+    /// A cursor is slow to become durable.
+    CursorSave = "cursor-save", Delay;
     /// A connection is long in coming.
     Connect = "connect", Delay;
     /// Bytes of a subscription (rows and chunks) are long under way.

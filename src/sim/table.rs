@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use super::{choice::Kind, world::Spawner, world::World};
 use crate::{
     check::{Event, NodeIndex},
-    env::{Changes, Draft, Key, Position, Record, StoreError, Table, Version},
+    env::{Changes, Draft, Key, NodeName, Position, Record, StoreError, Table, Version},
 };
 
 /// What survives a crash of the node.
@@ -22,6 +22,8 @@ use crate::{
 struct Stored {
     rows: BTreeMap<Key, Rc<Record>>,
     log: Vec<Rc<Record>>,
+    /// How far this node has come in the logs of others.
+    cursors: BTreeMap<NodeName, Position>,
     /// Commits that the log does not show yet.
     unshown: Vec<Rc<Record>>,
     stamp: u64,
@@ -153,6 +155,21 @@ impl Table for SimTable {
         }
         self.record(Event::Replicated { record, taken });
         Ok(taken)
+    }
+
+    async fn cursor(&self, of: &NodeName) -> Result<Position, StoreError> {
+        self.world.delay(self.node, Kind::Get).await;
+        self.refuse(Kind::GetRefused).await?;
+        Ok(self.stored.borrow().cursors.get(of).copied().unwrap_or_default())
+    }
+
+    async fn save_cursor(&self, of: &NodeName, position: Position) -> Result<(), StoreError> {
+        self.world.delay(self.node, Kind::CursorSave).await;
+        self.stored.borrow_mut().cursors.insert(of.clone(), position);
+        if let Some(of) = self.world.index_of(of) {
+            self.record(Event::CursorSaved { of, position });
+        }
+        Ok(())
     }
 
     fn changes(&self, position: Position) -> SimChanges {

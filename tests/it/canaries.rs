@@ -82,6 +82,10 @@ const CANARIES: &[Canary] = &[
         let path = format!("staging/{}/late.js", told["deployment_id"].as_str().unwrap());
         insert(trace, after, N1, Event::Written { path, bytes: 1 });
     }),
+    canary("CURSOR", "deploy", |trace| {
+        let commit = |entry: &Entry| matches!(entry.event, Event::Replicated { .. }) && entry.node == Some(N3);
+        trace.retain(|entry| !commit(entry));
+    }),
     canary("CPU", "deploy", |trace| {
         trace.push(Entry { at_ms: 0, node: None, event: Event::Hot { polls: 200_001, last: "n1 flush".to_owned() } });
     }),

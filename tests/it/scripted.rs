@@ -172,6 +172,14 @@ impl Table for ScriptedTable {
         self.table.put_if(record, accept).await
     }
 
+    async fn cursor(&self, of: &NodeName) -> Result<Position, StoreError> {
+        self.table.cursor(of).await
+    }
+
+    async fn save_cursor(&self, of: &NodeName, position: Position) -> Result<(), StoreError> {
+        self.table.save_cursor(of, position).await
+    }
+
     fn changes(&self, position: Position) -> SimChanges {
         self.table.changes(position)
     }

@@ -10,6 +10,7 @@ mod cause;
 mod conv;
 mod cover;
 mod cpu;
+mod cursor;
 mod facts;
 mod hash;
 mod lines;
@@ -48,5 +49,6 @@ pub const ALL: &[Invariant] = &[
     lines::LINES,
     tail::TAIL,
     quiet::QUIET,
+    cursor::CURSOR,
     cpu::CPU,
 ];

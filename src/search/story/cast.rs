@@ -107,6 +107,7 @@ fn is_telling(event: &Event) -> bool {
             | Event::BlobRead { .. }
             | Event::Blob { state: BlobState::Writing { .. }, .. }
             | Event::Logged { .. }
+            | Event::CursorSaved { .. }
             | Event::Replicated { taken: false, .. }
             | Event::Final(_)
     )

@@ -53,6 +53,7 @@ fn subject(kind: Kind) -> String {
         Kind::PutRefused => "the {} put is refused",
         Kind::Get => "the {} read of the table",
         Kind::GetRefused => "the {} read of the table fails",
+        Kind::CursorSave => "the {} saving of a cursor",
         Kind::Apply => "the commit of the {} replicated row",
         Kind::Connect => "the {} connection",
         Kind::RowsDelay => "the {} packet of rows and chunks",
