@@ -264,6 +264,13 @@ pub enum Fault {
         /// Bytes there were.
         of: u64,
     },
+    /// Packets to another node are lost for a while.
+    Lost {
+        /// To whom.
+        to: NodeIndex,
+        /// For how long, milliseconds.
+        ms: u64,
+    },
     /// It fails.
     Failed {
         /// What.
@@ -276,6 +283,7 @@ impl fmt::Display for Fault {
         match self {
             Self::Delayed { what, ms } => write!(f, "{what} takes {ms} ms longer"),
             Self::Cut { what, bytes, of } => write!(f, "{what} hands on {bytes} of {of} bytes"),
+            Self::Lost { to, ms } => write!(f, "packets to {to} are lost for {ms} ms"),
             Self::Failed { what } => write!(f, "{what}"),
         }
     }

@@ -114,6 +114,14 @@ kinds! {
     CrashHow = "crash-how", Workload;
     /// How long it is down.
     Downtime = "downtime", Delay;
+    /// A node loses packets to or from another in the life that begins now.
+    Partition = "partition", Death;
+    /// At which of its steps that begins; see [`step`].
+    PartitionAt = "partition-at", Workload;
+    /// From whom, and which ways.
+    PartitionWho = "partition-who", Workload;
+    /// For how much longer than a second.
+    PartitionTime = "partition-time", Delay;
     /// What the scenario leaves open: sizes, options, who does what.
     Workload = "workload", Workload;
 }

@@ -25,7 +25,7 @@ use super::{
     world::{Spawner, World},
 };
 use crate::{
-    check::{DeployFacts, Event, NodeIndex},
+    check::{DeployFacts, Event, Fault, NodeIndex},
     deploy::{event::Event as Progress, node::Node, recorder::Upload},
     env::{BlobState, Command, Record},
 };
@@ -36,6 +36,9 @@ const SETTLE_MAX: Duration = Duration::from_secs(6 * 60 * 60);
 /// The steps of looking whether a cluster has settled.
 const SETTLE_STEP_FIRST: Duration = Duration::from_millis(20);
 const SETTLE_STEP_MAX: Duration = Duration::from_secs(5);
+
+/// How long packets are lost at least.
+const PARTITION_MIN: Duration = Duration::from_secs(1);
 
 /// How long a node is down at least.
 const DOWNTIME_MIN: Duration = Duration::from_millis(1);
@@ -95,12 +98,18 @@ impl Cluster {
     /// Lets nodes die, as the choices say, and brings each back after its time down. For worlds that can.
     pub(super) fn let_nodes_die(&self) {
         let world = &self.0.world;
-        let cluster = Rc::downgrade(&self.0);
-        world.lives().watch(move |node, silent| {
+        let (cluster, same) = (Rc::downgrade(&self.0), Rc::downgrade(&self.0));
+        let on_death = move |node, silent| {
             if let Some(cluster) = cluster.upgrade() {
                 Self(cluster).bury(node, silent);
             }
-        });
+        };
+        let on_partition = move |node| {
+            if let Some(cluster) = same.upgrade() {
+                Self(cluster).lose_packets(node);
+            }
+        };
+        world.lives().watch(on_death, on_partition);
         (0..self.nodes()).for_each(|node| world.begin_life(NodeIndex(node)));
     }
 
@@ -114,6 +123,36 @@ impl Cluster {
             cluster.restart(node);
         };
         self.0.spawner.start(None, format!("{node} comes back"), Box::pin(back)).detach();
+    }
+
+    /// Packets between a node and another are lost for a while, as the choices say.
+    fn lose_packets(&self, node: NodeIndex) {
+        let Inner { world, spawner, .. } = &*self.0;
+        let others = self.others(node);
+        let who = world.draw(Some(node), Kind::PartitionWho, 3 * others.len() as u32);
+        let Some(other) = others.get(who as usize / 3).copied() else { return };
+        let ways = [(node, other), (other, node)];
+        let ways = match who % 3 {
+            0 => &ways[..],
+            1 => &ways[..1],
+            _ => &ways[1..],
+        }
+        .to_vec();
+        let time = PARTITION_MIN + world.draw_delay(node, Kind::PartitionTime).unwrap_or_default();
+        for (from, to) in ways.clone() {
+            world.record(Some(from), Event::Fault(Fault::Lost { to, ms: time.as_millis() as u64 }));
+            spawner.lose(from, to, true);
+        }
+        let (world, mending) = (Rc::clone(world), Rc::clone(spawner));
+        let mend = async move {
+            tokio::select! {
+                biased;
+                () = world.lives().until_healed() => {}
+                () = sleep(time) => {}
+            }
+            ways.into_iter().for_each(|(from, to)| mending.lose(from, to, false));
+        };
+        spawner.start(None, format!("packets of {node} get through"), Box::pin(mend)).detach();
     }
 
     async fn time_down(&self, node: NodeIndex) {

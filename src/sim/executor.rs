@@ -77,6 +77,8 @@ struct Requests {
     /// Nodes that died, each with its silence.
     crashed: Vec<(NodeIndex, bool)>,
     revived: Vec<NodeIndex>,
+    /// Ways on which packets are lost from now on, or get through again.
+    ways: Vec<(NodeIndex, NodeIndex, bool)>,
     next: u32,
 }
 
@@ -103,6 +105,10 @@ impl Spawner for Tasks {
 
     fn revive(&self, node: NodeIndex) {
         self.0.borrow_mut().revived.push(node);
+    }
+
+    fn lose(&self, from: NodeIndex, to: NodeIndex, lost: bool) {
+        self.0.borrow_mut().ways.push((from, to, lost));
     }
 }
 
@@ -161,7 +167,7 @@ impl Executor {
 
     /// Takes over what tasks asked for: new tasks become ready, killed ones are dropped.
     fn adopt(&mut self) {
-        let Requests { started, killed, crashed, revived, .. } = {
+        let Requests { started, killed, crashed, revived, ways, .. } = {
             let mut requests = self.requests.0.borrow_mut();
             let next = requests.next;
             mem::replace(&mut *requests, Requests { next, ..Requests::default() })
@@ -179,6 +185,7 @@ impl Executor {
             self.bury(node, silent);
         }
         revived.into_iter().for_each(|node| self.wire.revive(node));
+        ways.into_iter().for_each(|(from, to, lost)| self.wire.lose(from, to, lost));
     }
 
     /// Drops the tasks of a life that ended, those included that its last poll started. What their sockets say as they close is heard by nobody if the node is silent.

@@ -3,6 +3,9 @@
 //! The design claims to survive the death of any node at any step of its life: what its devices had taken stays, everything
 //! else is gone. A step is a draw, and so every call of a device is one. A life's length is drawn when it begins, so that a
 //! death is a choice like any other: one to three lines of a capsule.
+//!
+//! Nor does it claim that a connection lasts: from some step on the packets between a node and another may vanish for a
+//! while, one way or both. Nothing is sent again, so the connections that lost some are silent from then on (half open).
 
 use std::cell::{Cell, RefCell};
 
@@ -11,18 +14,30 @@ use tokio::sync::watch;
 use crate::check::NodeIndex;
 
 type OnDeath = Box<dyn Fn(NodeIndex, bool)>;
+type OnPartition = Box<dyn Fn(NodeIndex)>;
 
 /// All lives of a run.
 pub struct Lives {
     nodes: Vec<Life>,
     healed: watch::Sender<bool>,
     on_death: RefCell<Option<OnDeath>>,
+    on_partition: RefCell<Option<OnPartition>>,
+}
+
+/// What happens at a step of a life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// It ends.
+    Death,
+    /// Packets are lost from now on.
+    Partition,
 }
 
 #[derive(Default)]
 struct Life {
     over: Cell<bool>,
     steps_left: Cell<Option<u32>>,
+    steps_to_partition: Cell<Option<u32>>,
     ended_before: Cell<u16>,
 }
 
@@ -33,12 +48,15 @@ impl Lives {
             nodes: (0..nodes).map(|_| Life::default()).collect(),
             healed: watch::Sender::new(false),
             on_death: RefCell::default(),
+            on_partition: RefCell::default(),
         }
     }
 
-    /// Calls `on_death` with each node that dies, and whether it falls silent.
-    pub fn watch(&self, on_death: impl Fn(NodeIndex, bool) + 'static) {
+    /// Calls `on_death` with each node that dies, and whether it falls silent; `on_partition` with each that begins to lose
+    /// packets.
+    pub fn watch(&self, on_death: impl Fn(NodeIndex, bool) + 'static, on_partition: impl Fn(NodeIndex) + 'static) {
         *self.on_death.borrow_mut() = Some(Box::new(on_death));
+        *self.on_partition.borrow_mut() = Some(Box::new(on_partition));
     }
 
     /// Is the node alive?
@@ -69,18 +87,16 @@ impl Lives {
     pub(super) fn begin(&self, node: NodeIndex) {
         self.life(node).over.set(false);
         self.life(node).steps_left.set(None);
+        self.life(node).steps_to_partition.set(None);
     }
 
-    pub(super) fn light_fuse(&self, node: NodeIndex, steps: u32) {
-        self.life(node).steps_left.set(Some(steps));
+    pub(super) fn light_fuse(&self, node: NodeIndex, turn: Turn, steps: u32) {
+        self.life(node).fuse(turn).set(Some(steps));
     }
 
-    /// A step is done; was it the last?
-    pub(super) fn burns_down(&self, node: NodeIndex) -> bool {
-        let life = self.life(node);
-        let left = life.steps_left.get().map(|left| left - 1);
-        life.steps_left.set(left.filter(|left| *left > 0));
-        left == Some(0)
+    /// A step is done; what happens at it?
+    pub(super) fn step(&self, node: NodeIndex) -> Option<Turn> {
+        [Turn::Partition, Turn::Death].into_iter().find(|turn| burns_down(self.life(node).fuse(*turn)))
     }
 
     /// Ends a life; false when it was over.
@@ -92,6 +108,12 @@ impl Lives {
         ends
     }
 
+    pub(super) fn lose_packets(&self, node: NodeIndex) {
+        if let Some(on_partition) = &*self.on_partition.borrow() {
+            on_partition(node);
+        }
+    }
+
     pub(super) fn tell(&self, node: NodeIndex, silent: bool) {
         if let Some(on_death) = &*self.on_death.borrow() {
             on_death(node, silent);
@@ -100,7 +122,25 @@ impl Lives {
 
     /// Heals; false when that had happened.
     pub(super) fn heal(&self) -> bool {
-        self.nodes.iter().for_each(|life| life.steps_left.set(None));
+        self.nodes.iter().for_each(|life| {
+            life.steps_left.set(None);
+            life.steps_to_partition.set(None);
+        });
         !self.healed.send_replace(true)
     }
+}
+
+impl Life {
+    fn fuse(&self, turn: Turn) -> &Cell<Option<u32>> {
+        match turn {
+            Turn::Death => &self.steps_left,
+            Turn::Partition => &self.steps_to_partition,
+        }
+    }
+}
+
+fn burns_down(fuse: &Cell<Option<u32>>) -> bool {
+    let left = fuse.get().map(|left| left - 1);
+    fuse.set(left.filter(|left| *left > 0));
+    left == Some(0)
 }

@@ -29,6 +29,8 @@ pub struct Wire {
     addresses: Vec<IpAddr>,
     /// Nodes from and to which no packet gets through.
     silent: Vec<NodeIndex>,
+    /// Ways on which packets are lost: from, to.
+    lossy: Vec<(NodeIndex, NodeIndex)>,
     /// Something has happened since the hosts were last asked what they send.
     stirred: bool,
 }
@@ -52,6 +54,7 @@ impl Wire {
             outgoing: Vec::new(),
             addresses,
             silent: Vec::new(),
+            lossy: Vec::new(),
             stirred: true,
         }
     }
@@ -69,9 +72,19 @@ impl Wire {
         self.silent.retain(|silent| *silent != node);
     }
 
+    /// From now on packets of `from` to `to` are lost, or get through again.
+    pub fn lose(&mut self, from: NodeIndex, to: NodeIndex, lost: bool) {
+        self.collect(Instant::now());
+        self.lossy.retain(|way| *way != (from, to));
+        if lost {
+            self.lossy.push((from, to));
+        }
+    }
+
     fn is_lost(&self, packet: &Packet) -> bool {
         let address = |node: &NodeIndex| self.addresses[usize::from(node.0)];
         self.silent.iter().any(|node| packet.src == address(node) || packet.dst == address(node))
+            || self.lossy.iter().any(|(from, to)| packet.src == address(from) && packet.dst == address(to))
     }
 
     /// What happens next happens on `node`.

@@ -7,7 +7,7 @@ use tokio::time::sleep;
 
 use super::{
     choice::{CUT_BOUND, Choices, DELAY_BOUND, DecisionLog, Kind, STEP_BOUND, cut, delay_ms, step},
-    lives::Lives,
+    lives::{Lives, Turn},
 };
 use crate::{
     check::{Entry, Event, Fault, NodeIndex, Trace},
@@ -27,6 +27,8 @@ pub trait Spawner {
     fn crash(&self, node: NodeIndex, silent: bool);
     /// `node` can be heard again.
     fn revive(&self, node: NodeIndex);
+    /// Packets of the first node to the second are lost from now on, or get through again.
+    fn lose(&self, from: NodeIndex, to: NodeIndex, lost: bool);
 }
 
 /// One run's shared parts.
@@ -96,8 +98,10 @@ impl World {
             return 0;
         }
         let value = self.log.borrow_mut().draw(kind, node, bound);
-        if let Some(node) = node.filter(|node| self.lives.burns_down(*node)) {
-            self.crash(node);
+        match node.and_then(|node| Some((node, self.lives.step(node)?))) {
+            Some((node, Turn::Death)) => self.crash(node),
+            Some((node, Turn::Partition)) => self.lives.lose_packets(node),
+            None => {}
         }
         value
     }
@@ -110,8 +114,13 @@ impl World {
     /// A life of `node` begins: will it end early, and when?
     pub fn begin_life(&self, node: NodeIndex) {
         self.lives.begin(node);
-        if self.draw(Some(node), Kind::Crash, 2) == 1 {
-            self.lives.light_fuse(node, step(self.draw(Some(node), Kind::CrashAt, STEP_BOUND)));
+        let fuses = [(Kind::Crash, Kind::CrashAt, Turn::Death), (Kind::Partition, Kind::PartitionAt, Turn::Partition)];
+        let drawn = fuses.map(|(kind, at, turn)| {
+            let strikes = self.draw(Some(node), kind, 2) == 1;
+            strikes.then(|| (turn, step(self.draw(Some(node), at, STEP_BOUND))))
+        });
+        for (turn, steps) in drawn.into_iter().flatten() {
+            self.lives.light_fuse(node, turn, steps);
         }
     }
 

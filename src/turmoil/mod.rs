@@ -113,6 +113,10 @@ impl Spawner for HostTasks {
     fn revive(&self, _: NodeIndex) {
         unreachable!("no node dies where nodes cannot crash");
     }
+
+    fn lose(&self, _: NodeIndex, _: NodeIndex, _: bool) {
+        unreachable!("no packet is lost where nodes cannot crash");
+    }
 }
 
 struct Handle(tokio::task::AbortHandle);

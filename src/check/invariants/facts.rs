@@ -432,6 +432,16 @@ impl<'a> Facts<'a> {
         away || !up
     }
 
+    /// Were packets between two nodes lost at some time before `to`? What was open then is silent from then on.
+    pub fn lost_packets(&self, one: NodeIndex, other: NodeIndex, to: At) -> bool {
+        self.between(0, to).any(|(_, entry)| match entry.event {
+            Event::Fault(Fault::Lost { to, .. }) => {
+                [(one, other), (other, one)].contains(&(entry.node.unwrap_or(to), to))
+            }
+            _ => false,
+        })
+    }
+
     /// How much longer faults of these kinds made things take on a node between two places, in all; milliseconds.
     pub fn delayed_ms(&self, node: NodeIndex, kinds: &[&str], from: At, to: At) -> u64 {
         let delays = self.between(from, to).filter(|(_, entry)| entry.node == Some(node));

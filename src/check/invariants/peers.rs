@@ -144,7 +144,8 @@ fn waited_long_enough(facts: &Facts<'_>, deploy: &Deploy, at: At) -> bool {
 
 /// Did the peer die meanwhile, or faults delay the answer for so long that the origin could take its connection for dead?
 fn answer_may_be_lost(facts: &Facts<'_>, deploy: &Deploy, peer: NodeIndex, entry: &Value, at: At) -> bool {
-    if entry["status"] == "failed" && entry["error"]["code"].is_string() && facts.was_away(peer, deploy.requested, at) {
+    let cut = facts.was_away(peer, deploy.requested, at) || facts.lost_packets(deploy.origin, peer, at);
+    if cut && entry["status"] == "failed" && entry["error"]["code"].is_string() {
         return true;
     }
     let delayed = [deploy.origin, peer].map(|node| facts.delayed_ms(node, &ANSWER_FAULTS, deploy.requested, at));
