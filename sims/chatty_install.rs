@@ -1,8 +1,8 @@
 //! A deploy whose installer prints everything that a line splitter can get wrong.
 //!
 //! Simulates output with characters of two to four bytes, carriage returns, empty lines, invalid bytes, a line that is
-//! never finished, one of more than 64 KiB, and more lines than the event log keeps; the pipe cuts it anywhere. Fails
-//! when a line told is not a line printed, or when the log loses count of what it dropped.
+//! never finished, one or very many of more than 64 KiB, and more lines than the event log keeps; the pipe cuts it anywhere. Fails
+//! when a line told is not a line printed, when a row outgrows what replicates, or when the log loses count of what it dropped.
 
 use crate::{
     check::NodeIndex,
@@ -37,13 +37,14 @@ async fn tell(cluster: Cluster) {
     let count = 3 + cluster.choose(PIECES.len() as u32) as usize;
     let many = cluster.choose_from(&[0, 0, 230, 450]);
     let long = cluster.choose(8) == 7;
+    let walls = if cluster.choose(40) == 39 { 75 } else { 1 };
     cluster.script(move |_, _| {
         let lines: Vec<String> = (0..many).map(|line| format!("added {line}\n")).collect();
         let flood: Vec<String> = lines.chunks(LINES_AT_ONCE).map(<[String]>::concat).collect();
-        let wall = "wände ".repeat(if long { 12_000 } else { 0 });
+        let wall = format!("{}\n", "wände ".repeat(if long { 12_000 } else { 0 }));
         let mut pieces: Vec<&[u8]> = (0..count).map(|index| PIECES[(first + index) % PIECES.len()]).collect();
         pieces.extend(flood.iter().map(String::as_bytes));
-        pieces.push(wall.as_bytes());
+        pieces.extend(std::iter::repeat_n(wall.as_bytes(), walls));
         Ok(scripts::printing(&pieces, ExitStatus::Code(0)))
     });
     let _ = cluster.deploy(NodeIndex(0), cluster.component()).await;

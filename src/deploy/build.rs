@@ -1,6 +1,6 @@
 //! From a row's payload to a live build: extract, install, swap. The same on the origin and on a peer.
 
-use std::{cell::RefCell, future::Future, io, path::PathBuf, rc::Rc};
+use std::{cell::RefCell, convert::Infallible, future::Future, io, path::PathBuf, rc::Rc};
 
 use bytes::Bytes;
 use futures_util::{Stream, stream};
@@ -14,10 +14,11 @@ use super::{
     hashing::Hashing,
     install::{self, InstallError},
     request::InstallPlan,
+    retry::{drop_told, until_done},
     row::Deployment,
     slots::{self, ProjectLocks, Slots, SwapError},
 };
-use crate::env::{BlobId, Disk, Env, Journal};
+use crate::env::{BlobId, Disk, Env};
 
 /// Why a node does not run a build.
 #[derive(Debug, thiserror::Error)]
@@ -97,14 +98,28 @@ pub(super) async fn build<E: Env>(
     let slots = Slots::new(plan.deployment);
     let _one_at_a_time = locks.build(project).await;
     let built = stage_and_swap(env, locks, progress, plan, slots.clone()).await;
-    let previous = built.as_ref().ok().cloned().flatten();
-    for done_with in [Some(slots.staged), previous].into_iter().flatten() {
-        if let Err(cause) = env.disk().remove_all(&done_with).await {
-            let what = format!("removal of {}", done_with.display());
-            env.journal(Journal::Dropped { what, cause: cause.to_string() });
-        }
+    let done_with = match &built {
+        Ok(previous) => [Some(slots.staged.clone()), previous.clone()].into_iter().flatten().collect(),
+        // The new build is live after all.
+        Err(BuildError::Swap(SwapError::NotDurable { .. })) => vec![slots.staged.clone()],
+        Err(_) => slots.remains(),
+    };
+    for path in done_with {
+        remove(env, path).await;
     }
     built.map(drop)
+}
+
+/// Removes what nobody needs any more; a disk that does not take it is asked again, while nobody waits for it.
+async fn remove<E: Env>(env: &E, path: PathBuf) {
+    let Err(cause) = env.disk().remove_all(&path).await else { return };
+    let what = format!("removal of {}", path.display());
+    drop_told(env, &what, &cause);
+    let removing = env.clone();
+    env.spawn_background(what.clone(), async move {
+        until_done(&removing, &what, || removing.disk().remove_all(&path)).await;
+        Ok::<(), Infallible>(())
+    });
 }
 
 async fn stage_and_swap<E: Env>(

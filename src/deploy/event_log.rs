@@ -13,6 +13,10 @@ pub const ENTRIES_MAX: usize = 200;
 /// The first entries, which are never dropped.
 pub const HEAD_KEPT: usize = 20;
 
+/// The longest text in an entry's data, bytes as JSON; a longer one is kept shortened. With it a log stays below a quarter
+/// of a frame of the replication channel whatever installers print: a row that did not fit would never reach a peer.
+pub const TEXT_BYTES_MAX: usize = 4 * 1024;
+
 /// The name of the marker that stands for what was dropped.
 const MARKER: &str = "truncated";
 
@@ -42,7 +46,9 @@ impl EventLog {
     /// Adds an event at wall-clock time `t`.
     pub fn append(&mut self, t: u64, event: &Event) {
         self.appended += 1;
-        let entry = LogEntry { seq: self.appended, t, event: event.name().into(), data: event.data().clone() };
+        let mut data = event.data().clone();
+        shorten(&mut data);
+        let entry = LogEntry { seq: self.appended, t, event: event.name().into(), data };
         if self.head.len() < HEAD_KEPT {
             return self.head.push(entry);
         }
@@ -79,6 +85,42 @@ impl EventLog {
         let last = last.expect("the log was longer than it may be");
         let data = json!({ "dropped_events": dropped });
         self.marker = Some(LogEntry { seq: last.seq, t: last.t, event: MARKER.into(), data });
+    }
+}
+
+/// Shortens every text that is too long, and says of how many bytes it was.
+pub(super) fn shorten(data: &mut Value) {
+    match data {
+        Value::String(text) => shorten_text(text),
+        Value::Array(values) => values.iter_mut().for_each(shorten),
+        Value::Object(fields) => fields.values_mut().for_each(shorten),
+        _ => {}
+    }
+}
+
+/// Shortens a text that is longer as JSON than [`TEXT_BYTES_MAX`].
+pub(super) fn shorten_text(text: &mut String) {
+    let mut room = TEXT_BYTES_MAX;
+    let end = text.char_indices().find_map(|(index, character)| match room.checked_sub(json_bytes(character)) {
+        Some(left) => {
+            room = left;
+            None
+        }
+        None => Some(index),
+    });
+    if let Some(end) = end {
+        let bytes = text.len();
+        text.truncate(end);
+        text.push_str(&format!("… ({bytes} bytes)"));
+    }
+}
+
+/// The most that a character takes as JSON.
+fn json_bytes(character: char) -> usize {
+    match character {
+        '\u{0}'..='\u{1f}' => 6,
+        '"' | '\\' => 2,
+        other => other.len_utf8(),
     }
 }
 
@@ -130,6 +172,23 @@ mod tests {
         assert_eq!(entries.len(), 200);
         assert_eq!((entries[19].seq, &*entries[20].event, entries[21].seq, entries[199].seq), (20, MARKER, 822, 1_000));
         assert_eq!(entries[20].data, json!({ "dropped_events": 801 }));
+    }
+
+    #[test]
+    fn a_log_of_the_longest_lines_fits_a_frame_by_far() {
+        for character in ["x", "\u{1}", "\"", "\u{1f600}"] {
+            let mut log = EventLog::default();
+            (0..1_000).for_each(|_| log.append(1, &Event::warning(&character.repeat(64 * 1024 / character.len()))));
+            let bytes = serde_json::to_vec(&log).unwrap().len();
+            assert!(bytes < crate::replication::frame::FRAME_BYTES_MAX / 4, "{bytes}");
+        }
+    }
+
+    #[test]
+    fn a_text_that_is_too_long_says_how_long_it_was() {
+        let mut data = json!({ "line": "x".repeat(5_000), "stream": "stdout" });
+        shorten(&mut data);
+        assert_eq!(data, json!({ "line": format!("{}… (5000 bytes)", "x".repeat(4_096)), "stream": "stdout" }));
     }
 
     proptest! {

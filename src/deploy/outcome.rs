@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::event_log::{shorten, shorten_text};
+
 /// A peer's outcome, normalised.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
@@ -85,8 +87,14 @@ pub fn normalize(raw: &Value) -> PeerResult {
         Value::Object(fields) => PeerResult::Outcome(of_fields(fields)),
         // As in the original: a list is an object without the fields asked for.
         Value::Array(_) => PeerResult::Outcome(of_fields(&Map::new())),
-        other => PeerResult::Unknown { node: (), status: UnknownStatus::Unknown, raw: text(other) },
+        other => PeerResult::Unknown { node: (), status: UnknownStatus::Unknown, raw: short(text(other)) },
     }
+}
+
+/// A row must fit a frame of the replication channel, whatever peers say.
+fn short(mut text: String) -> String {
+    shorten_text(&mut text);
+    text
 }
 
 /// Puts an outcome in the place of the same node's earlier one; one without a node is appended.
@@ -112,8 +120,14 @@ fn of_fields(fields: &Map<String, Value>) -> Outcome {
         }
         None => (status.unwrap_or_else(|| "success".to_owned()), None),
     };
-    let time = |field: &str| fields.get(field).cloned().unwrap_or_default();
-    Outcome { node, status, error, started_at: time("started_at"), completed_at: time("completed_at") }
+    let kept = |value: Option<&Value>| {
+        let mut value = value.cloned().unwrap_or_default();
+        shorten(&mut value);
+        value
+    };
+    let time = |field: &str| kept(fields.get(field));
+    let node = kept(Some(&node));
+    Outcome { node, status: short(status), error, started_at: time("started_at"), completed_at: time("completed_at") }
 }
 
 /// An error that says something: a text that is not empty, an object or a number.
@@ -122,10 +136,10 @@ fn of_error(error: &Value) -> Option<PeerError> {
         Value::String(message) if message.is_empty() => None,
         Value::Bool(_) | Value::Null => None,
         Value::Object(fields) => Some(PeerError {
-            message: fields.get("message").map(text).unwrap_or_default(),
-            code: fields.get("code").filter(|code| !code.is_null()).map(text),
+            message: fields.get("message").map(text).map(short).unwrap_or_default(),
+            code: fields.get("code").filter(|code| !code.is_null()).map(text).map(short),
         }),
-        other => Some(PeerError { message: text(other), code: None }),
+        other => Some(PeerError { message: short(text(other)), code: None }),
     }
 }
 

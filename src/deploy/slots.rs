@@ -156,6 +156,11 @@ impl Slots {
         }
     }
 
+    /// What a deploy that fails may leave behind.
+    pub fn remains(&self) -> Vec<PathBuf> {
+        vec![self.staged.clone(), self.kept(), fresh_link(&self.build)]
+    }
+
     /// Where it stands once it is put together.
     pub fn kept(&self) -> PathBuf {
         builds_path(&self.project).join(self.build.directory())
@@ -253,9 +258,13 @@ async fn keep(disk: &impl Disk, slots: &Slots) -> Result<(), SwapError> {
     disk.sync_dir(Path::new(BUILDS)).await.map_err(at("sync the builds directory"))
 }
 
+fn fresh_link(build: &BuildId) -> PathBuf {
+    Path::new(COMPONENTS).join(format!(".next-{}", build.deployment))
+}
+
 /// Lets the live path lead to a build: by the rename of a fresh link, which is atomic.
 async fn point_at(disk: &impl Disk, project: &ProjectName, build: &BuildId) -> io::Result<()> {
-    let fresh = Path::new(COMPONENTS).join(format!(".next-{project}"));
+    let fresh = fresh_link(build);
     disk.remove_all(&fresh).await?;
     disk.symlink(&Path::new("..").join(builds_path(project)).join(build.directory()), &fresh).await?;
     disk.rename(&fresh, &live_path(project)).await
@@ -304,7 +313,9 @@ async fn clear_builds(disk: &impl Disk, project: &ProjectName) -> io::Result<()>
 
 /// What only one at a time may do to a project on a node. Clones share the locks.
 #[derive(Clone, Default)]
-pub struct ProjectLocks(Rc<RefCell<BTreeMap<(ProjectName, Lock), Arc<Mutex<()>>>>>);
+pub struct ProjectLocks(Rc<RefCell<Locks>>);
+
+type Locks = BTreeMap<(ProjectName, Lock), Arc<Mutex<()>>>;
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Lock {

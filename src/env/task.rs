@@ -43,6 +43,11 @@ impl<T: 'static> Task<T> {
         self
     }
 
+    /// Has it ended, with an output that nobody has taken?
+    pub fn is_finished(&self) -> bool {
+        !self.output.is_empty()
+    }
+
     /// Lets the task run on without a handle.
     pub fn detach(mut self) {
         if let Some(hold) = self.hold.take() {

@@ -186,14 +186,14 @@ impl<'a, E: Env> Link<'a, E> {
         match frame::decode(bytes)? {
             Frame::Row { position, key, version, value, blob } => {
                 let record = frame::record(bytes, key, version, value, blob);
-                self.take_row(position, record).await;
+                self.take_row(position, record).await?;
             }
             Frame::BlobBegin(id) => self.begin_blob(id).await?,
             Frame::BlobChunk { id, offset, bytes: chunk } => {
                 self.take_chunk(id, offset, bytes.slice_ref(chunk)).await?
             }
             Frame::BlobEnd { id, bytes, checksum } => self.end_blob(id, bytes, checksum).await?,
-            Frame::BlobFailed { id, cause } => self.give_blob_up(id, cause).await,
+            Frame::BlobFailed { id, cause } => self.give_blob_up(id, cause).await?,
             Frame::Ping => {}
             Frame::Closing(why) => return Err(FrameError::Closed { why: Some(why) }.into()),
             other => return Err(FrameError::OutOfPlace(format!("{other:?} on a subscription")).into()),
@@ -203,9 +203,9 @@ impl<'a, E: Env> Link<'a, E> {
 
     /// Begins a row's commit. Commits run side by side, and a row never waits for its blob: what is behind it on the same
     /// link could never come (museum B11).
-    async fn take_row(&mut self, position: Position, record: Record) {
+    async fn take_row(&mut self, position: Position, record: Record) -> Result<(), LinkError> {
         let waits_for = match record.blob {
-            Some(id) if !self.given_up.contains(&id) && !self.has_blob(id).await => Some(id),
+            Some(id) if !self.given_up.contains(&id) && !self.has_blob(id).await? => Some(id),
             _ => None,
         };
         self.progress.cursor.begin(position, waits_for);
@@ -214,15 +214,17 @@ impl<'a, E: Env> Link<'a, E> {
             commit(&env, Rc::new(record)).await;
             position
         }));
+        Ok(())
     }
 
-    async fn has_blob(&self, id: BlobId) -> bool {
-        matches!(self.env.blobs().state(id).await, Ok(BlobState::Complete { .. }))
+    /// A store that cannot say is no store without the blob: a whole one must not begin anew.
+    async fn has_blob(&self, id: BlobId) -> Result<bool, LinkError> {
+        Ok(matches!(self.env.blobs().state(id).await?, BlobState::Complete { .. }))
     }
 
     /// A blob that is here already is not written again.
     async fn begin_blob(&mut self, id: BlobId) -> Result<(), LinkError> {
-        if !self.has_blob(id).await {
+        if !self.has_blob(id).await? {
             self.env.blobs().create(id).await?;
             self.blobs.insert(id, Incoming { checksum: Xxh3::new(), bytes: 0 });
         }
@@ -248,22 +250,20 @@ impl<'a, E: Env> Link<'a, E> {
             self.env.blobs().complete(id).await?;
             self.blobs.remove(&id);
         }
-        if self.has_blob(id).await {
+        if self.has_blob(id).await? {
             self.progress.cursor.blob_done(id);
         }
         Ok(())
     }
 
     /// The source will never send it: counted and passed, loudly.
-    async fn give_blob_up(&mut self, id: BlobId, cause: String) {
+    async fn give_blob_up(&mut self, id: BlobId, cause: String) -> Result<(), LinkError> {
         self.env.journal(Journal::Dropped { what: format!("blob {id}, for good"), cause: cause.clone() });
         self.blobs.remove(&id);
-        if let Err(error) = self.env.blobs().fail(id, cause).await {
-            let what = format!("the failure of blob {id}");
-            self.env.journal(Journal::Dropped { what, cause: error.to_string() });
-        }
+        self.env.blobs().fail(id, cause).await?;
         self.given_up.insert(id);
         self.progress.cursor.blob_done(id);
+        Ok(())
     }
 
     /// The link is broken: commits come through, and what was not done comes again. Half blobs begin anew at once: who

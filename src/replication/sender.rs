@@ -5,20 +5,22 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     convert::Infallible,
     rc::Rc,
+    sync::Arc,
     time::Duration,
 };
 
 use bytes::Bytes;
 use tokio::{
     io::{AsyncRead, AsyncWrite, split},
-    sync::{Semaphore, mpsc},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     time::timeout,
 };
 use xxhash_rust::xxh3::Xxh3;
 
-use super::frame::{self, CHUNK_BYTES_MAX, Frame, FrameError, FrameReader, FrameWriter, PROTOCOL};
+use super::frame::{self, CHUNK_BYTES_MAX, FRAME_BYTES_MAX, Frame, FrameError, FrameReader, FrameWriter, PROTOCOL};
 use crate::env::{
-    BlobId, BlobState, Blobs, Changes, Duplex, Env, Journal, Listener, Network, NodeName, Position, Record, Table, Task,
+    BlobError, BlobId, BlobState, Blobs, Changes, Duplex, Env, Journal, Listener, Network, NodeName, Position, Record,
+    Table, Task,
 };
 
 /// How long a link may be idle before it gives a sign of life: two of them within the silence that makes it dead.
@@ -27,8 +29,8 @@ const PING_AFTER: Duration = Duration::from_secs(25);
 /// How long a subscriber may take for its first words.
 const HELLO_MAX: Duration = Duration::from_secs(60);
 
-/// Frames that wait for their link; each is at most a chunk, or a row.
-const OUTGOING_FRAMES_MAX: usize = 8;
+/// The most bytes of frames that wait for one link, or one frame that is longer.
+const OUTGOING_BYTES_MAX: usize = 1024 * 1024;
 
 /// Blobs that are sent side by side on one link.
 const BLOBS_AT_ONCE: usize = 4;
@@ -54,7 +56,7 @@ fn welcome<E: Env>(env: &E, stream: impl Duplex, sessions: &Sessions) {
     env.spawn_background("subscriber", async move {
         let (reader, writer) = split(stream);
         let (mut reader, mut writer) = (FrameReader::new(reader), FrameWriter::new(writer));
-        match timeout(HELLO_MAX, hello(&mut reader)).await {
+        match timeout(HELLO_MAX, hello(&serving, &mut reader)).await {
             Ok(Ok((node, after))) => {
                 let session = session(serving.clone(), node.clone(), after, reader, writer);
                 let task = serving.spawn(format!("session of {node}"), session);
@@ -70,9 +72,15 @@ fn welcome<E: Env>(env: &E, stream: impl Duplex, sessions: &Sessions) {
     });
 }
 
-async fn hello<R: AsyncRead + Unpin>(reader: &mut FrameReader<R>) -> Result<(NodeName, Position), FrameError> {
+async fn hello<E: Env, R: AsyncRead + Unpin>(
+    env: &E,
+    reader: &mut FrameReader<R>,
+) -> Result<(NodeName, Position), FrameError> {
     let bytes = reader.next().await?;
     match frame::decode(&bytes)? {
+        Frame::Subscribe { protocol: PROTOCOL, node, .. } if !env.members().contains(&node) => {
+            Err(FrameError::OutOfPlace(format!("{node} is not a member of this cluster")))
+        }
         Frame::Subscribe { protocol: PROTOCOL, node, after } => Ok((node, after)),
         Frame::Subscribe { protocol, .. } => {
             Err(FrameError::OutOfPlace(format!("protocol {protocol}; this node speaks {PROTOCOL}")))
@@ -89,7 +97,7 @@ async fn session<E: Env, R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     mut reader: FrameReader<R>,
     mut writer: FrameWriter<W>,
 ) {
-    let (outgoing, queue) = mpsc::channel(OUTGOING_FRAMES_MAX);
+    let (outgoing, queue) = Outgoing::new();
     let mut log = Log {
         env: &env,
         outgoing,
@@ -104,6 +112,9 @@ async fn session<E: Env, R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
         ended = hang_up(&mut reader) => ended,
     };
     if let Err(cause) = ended {
+        // The other end may be gone too; then nobody is told.
+        let closing = frame::encode(&Frame::Closing(cause.to_string()));
+        let _ = timeout(PING_AFTER, writer.send(closing)).await;
         env.journal(Journal::Dropped { what: format!("session of {node}"), cause: cause.to_string() });
     }
 }
@@ -111,15 +122,43 @@ async fn session<E: Env, R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
 /// Writes what is queued, and a sign of life when nothing is.
 async fn write<W: AsyncWrite + Unpin>(
     writer: &mut FrameWriter<W>,
-    mut queue: mpsc::Receiver<Bytes>,
+    mut queue: mpsc::UnboundedReceiver<Queued>,
 ) -> Result<(), FrameError> {
     loop {
-        let frame = match timeout(PING_AFTER, queue.recv()).await {
-            Ok(Some(frame)) => frame,
+        match timeout(PING_AFTER, queue.recv()).await {
+            Ok(Some(queued)) => writer.send(queued.frame).await?,
             Ok(None) => return Ok(()),
-            Err(_) => frame::encode(&Frame::Ping),
-        };
-        writer.send(frame).await?;
+            Err(_) => writer.send(frame::encode(&Frame::Ping)).await?,
+        }
+    }
+}
+
+/// A frame on its way, with the room that it takes until it is written.
+struct Queued {
+    frame: Bytes,
+    _room: OwnedSemaphorePermit,
+}
+
+/// One link's queue, bounded in bytes. Clones lead to the same one.
+#[derive(Clone)]
+struct Outgoing {
+    queue: mpsc::UnboundedSender<Queued>,
+    room: Arc<Semaphore>,
+}
+
+impl Outgoing {
+    fn new() -> (Self, mpsc::UnboundedReceiver<Queued>) {
+        let (queue, frames) = mpsc::unbounded_channel();
+        (Self { queue, room: Arc::new(Semaphore::new(OUTGOING_BYTES_MAX)) }, frames)
+    }
+
+    /// Waits for room, then queues a frame.
+    async fn send(&self, frame: Bytes) {
+        let bytes = frame.len().min(OUTGOING_BYTES_MAX) as u32;
+        let room = Arc::clone(&self.room).acquire_many_owned(bytes).await;
+        let _room = room.expect("the semaphore is never closed");
+        // The writer has ended, and so does the session.
+        let _ = self.queue.send(Queued { frame, _room });
     }
 }
 
@@ -132,7 +171,7 @@ async fn hang_up<R: AsyncRead + Unpin>(reader: &mut FrameReader<R>) -> Result<()
 /// The log on its way into one link's queue.
 struct Log<'a, E> {
     env: &'a E,
-    outgoing: mpsc::Sender<Bytes>,
+    outgoing: Outgoing,
     /// Blobs that were begun on this link.
     sent: BTreeSet<BlobId>,
     /// Their tasks, which end with the session.
@@ -156,40 +195,63 @@ impl<E: Env> Log<'_, E> {
         let Record { key, version, value, blob } = record;
         if let Some(id) = blob.filter(|id| self.sent.insert(*id)) {
             let sending = send_blob(self.env.clone(), id, self.outgoing.clone(), Rc::clone(&self.places));
+            self.sending.retain(|task| !task.is_finished());
             self.sending.push(self.env.spawn("send blob", sending));
         }
         let row = Frame::Row { position, key: key.clone(), version: version.clone(), value, blob: *blob };
-        // The writer has ended, and so does the session.
-        let _ = self.outgoing.send(frame::encode(&row)).await;
+        let frame = frame::encode(&row);
+        if frame.len() > FRAME_BYTES_MAX {
+            // It would close the link each time that it came; what is behind it must not wait for ever.
+            let cause = format!("{} bytes do not fit a frame", frame.len());
+            return self.env.journal(Journal::Dropped { what: format!("row {key}, for good"), cause });
+        }
+        self.outgoing.send(frame).await;
     }
 }
 
-/// Sends a blob from its first byte to its last, or says why it cannot be sent.
-async fn send_blob<E: Env>(env: E, id: BlobId, outgoing: mpsc::Sender<Bytes>, places: Rc<Semaphore>) {
-    let _place = places.acquire().await.expect("the semaphore is never closed");
-    let last = match read_blob(&env, id, &outgoing).await {
-        Ok((bytes, checksum)) => Frame::BlobEnd { id, bytes, checksum },
-        Err(cause) => Frame::BlobFailed { id, cause },
-    };
-    // The writer has ended, and so does the session.
-    let _ = outgoing.send(frame::encode(&last)).await;
+/// Why a blob is not sent.
+enum Unsent {
+    /// The source does not have it, now or later.
+    Gone(String),
+    /// The source's device failed; it may not the next time.
+    Device(BlobError),
 }
 
-/// Queues a blob's chunks; returns its length and checksum, or why it ends early.
-async fn read_blob<E: Env>(env: &E, id: BlobId, outgoing: &mpsc::Sender<Bytes>) -> Result<(u64, u128), String> {
-    let length = match env.blobs().state(id).await.map_err(|error| error.to_string())? {
-        BlobState::Complete { bytes } => bytes,
-        other => return Err(format!("the source does not have it whole: {other:?}")),
+impl From<BlobError> for Unsent {
+    fn from(error: BlobError) -> Self {
+        Self::Device(error)
+    }
+}
+
+/// Sends a blob from its first byte to its last, or says why it never will be. A device that fails is asked again: the
+/// subscriber takes the blob from its first byte then.
+async fn send_blob<E: Env>(env: E, id: BlobId, outgoing: Outgoing, places: Rc<Semaphore>) {
+    let _place = places.acquire().await.expect("the semaphore is never closed");
+    let last = loop {
+        match read_blob(&env, id, &outgoing).await {
+            Ok((bytes, checksum)) => break Frame::BlobEnd { id, bytes, checksum },
+            Err(Unsent::Gone(cause)) => break Frame::BlobFailed { id, cause },
+            Err(Unsent::Device(cause)) => super::pause_after(&env, "sending a blob", &cause).await,
+        }
     };
-    let _ = outgoing.send(frame::encode(&Frame::BlobBegin(id))).await;
+    outgoing.send(frame::encode(&last)).await;
+}
+
+/// Queues a blob's chunks; returns its length and checksum.
+async fn read_blob<E: Env>(env: &E, id: BlobId, outgoing: &Outgoing) -> Result<(u64, u128), Unsent> {
+    let length = match env.blobs().state(id).await? {
+        BlobState::Complete { bytes } => bytes,
+        other => return Err(Unsent::Gone(format!("the source does not have it whole: {other:?}"))),
+    };
+    outgoing.send(frame::encode(&Frame::BlobBegin(id))).await;
     let (mut offset, mut checksum) = (0, Xxh3::new());
     while offset < length {
-        let bytes = env.blobs().read(id, offset, CHUNK_BYTES_MAX).await.map_err(|error| error.to_string())?;
+        let bytes = env.blobs().read(id, offset, CHUNK_BYTES_MAX).await?;
         if bytes.is_empty() {
-            return Err(format!("the source lost it at byte {offset} of {length}"));
+            return Err(Unsent::Gone(format!("the source lost it at byte {offset} of {length}")));
         }
         checksum.update(&bytes);
-        let _ = outgoing.send(frame::encode(&Frame::BlobChunk { id, offset, bytes: &bytes })).await;
+        outgoing.send(frame::encode(&Frame::BlobChunk { id, offset, bytes: &bytes })).await;
         offset += bytes.len() as u64;
     }
     Ok((length, checksum.digest128()))

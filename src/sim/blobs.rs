@@ -1,6 +1,7 @@
 //! A simulated node's blobs. Chunks are shared by reference, never copied.
 //!
-//! The design claims to survive that the device is slow in any call, and that a read gives less than there is.
+//! The design claims to survive that the device is slow in any call, that a read gives less than there is, and that any call
+//! fails.
 
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
@@ -58,6 +59,14 @@ impl SimBlobs {
         known.map(|(id, blob)| (*id, blob.state.clone())).collect()
     }
 
+    /// May fail before anything is done.
+    fn may_fail(&self) -> Result<(), BlobError> {
+        match self.world.draw_failure(self.node, Kind::BlobFails) {
+            true => Err(BlobError::Device("no space left on device".to_owned())),
+            false => Ok(()),
+        }
+    }
+
     /// Changes a blob and tells those who watch it.
     fn change<T>(&self, id: BlobId, change: impl FnOnce(&mut Blob) -> Result<T, BlobError>) -> Result<T, BlobError> {
         let mut blobs = self.blobs.borrow_mut();
@@ -83,6 +92,7 @@ impl Blobs for SimBlobs {
     type Watch = SimBlobWatch;
 
     async fn create(&self, id: BlobId) -> Result<(), BlobError> {
+        self.may_fail()?;
         self.change(id, |blob| {
             blob.pieces.clear();
             blob.state = BlobState::Writing { bytes: 0 };
@@ -92,6 +102,7 @@ impl Blobs for SimBlobs {
 
     async fn append(&self, id: BlobId, bytes: Bytes) -> Result<(), BlobError> {
         self.world.delay(self.node, Kind::BlobAppend).await;
+        self.may_fail()?;
         self.change(id, |blob| {
             while_writing(id, blob)?;
             blob.pieces.push((blob.written(), bytes));
@@ -102,6 +113,7 @@ impl Blobs for SimBlobs {
 
     async fn complete(&self, id: BlobId) -> Result<(), BlobError> {
         self.world.delay(self.node, Kind::BlobComplete).await;
+        self.may_fail()?;
         self.change(id, |blob| {
             while_writing(id, blob)?;
             blob.state = BlobState::Complete { bytes: blob.written() };
@@ -110,6 +122,7 @@ impl Blobs for SimBlobs {
     }
 
     async fn fail(&self, id: BlobId, cause: String) -> Result<(), BlobError> {
+        self.may_fail()?;
         self.change(id, |blob| {
             blob.pieces.clear();
             blob.state = BlobState::Failed { cause };
@@ -118,6 +131,7 @@ impl Blobs for SimBlobs {
     }
 
     async fn delete(&self, id: BlobId) -> Result<(), BlobError> {
+        self.may_fail()?;
         self.change(id, |blob| {
             blob.pieces.clear();
             blob.state = BlobState::Missing;
@@ -126,15 +140,18 @@ impl Blobs for SimBlobs {
     }
 
     async fn list(&self) -> Result<Vec<BlobId>, BlobError> {
+        self.may_fail()?;
         Ok(self.states().into_keys().collect())
     }
 
     async fn state(&self, id: BlobId) -> Result<BlobState, BlobError> {
+        self.may_fail()?;
         Ok(self.blobs.borrow().get(&id).map_or(BlobState::Missing, |blob| blob.state.clone()))
     }
 
     async fn read(&self, id: BlobId, offset: u64, bytes_max: usize) -> Result<Bytes, BlobError> {
         self.world.delay(self.node, Kind::BlobRead).await;
+        self.may_fail()?;
         let piece = self.blobs.borrow().get(&id).map_or_else(Bytes::new, |blob| blob.piece_at(offset));
         let piece = piece.slice(..piece.len().min(bytes_max));
         let part = piece.slice(..self.world.draw_cut(self.node, Kind::BlobCut, piece.len()));

@@ -92,6 +92,12 @@ kinds! {
     BlobCut = "blob-cut", Cut;
     /// A file operation takes long.
     Disk = "disk", Delay;
+    /// A file operation fails: the device is full, or broken for a moment.
+    DiskFails = "disk-fails", Failure;
+    /// A blob operation fails: the device is full, or broken for a moment.
+    BlobFails = "blob-fails", Failure;
+    /// A program cannot be started.
+    SpawnFails = "spawn-fails", Failure;
     /// A process's output is cut.
     OutputCut = "output-cut", Cut;
     /// A process is slow to write or to end.

@@ -1,6 +1,6 @@
 //! A simulated node's directory: a flat map from path to entry, in path order.
 //!
-//! The design claims to survive that any file operation takes long.
+//! The design claims to survive that any file operation takes long or fails.
 
 use std::{
     cell::RefCell,
@@ -180,8 +180,13 @@ impl SimDisk {
         below.filter(|name| !name.contains('/')).map(str::to_owned).collect()
     }
 
-    async fn delay(&self) {
+    /// Takes its time, and may fail before anything is done.
+    async fn delay(&self) -> io::Result<()> {
         self.world.delay(self.node, Kind::Disk).await;
+        match self.world.draw_failure(self.node, Kind::DiskFails) {
+            true => Err(io::Error::new(io::ErrorKind::StorageFull, "no space left on device")),
+            false => Ok(()),
+        }
     }
 
     fn record(&self, event: Event) {
@@ -201,7 +206,7 @@ impl Disk for SimDisk {
     type File = SimFile;
 
     async fn create_dir_all(&self, path: &Path) -> io::Result<()> {
-        self.delay().await;
+        self.delay().await?;
         let path = text(path)?;
         self.tree.borrow_mut().create_dir_all(path)?;
         self.wrote(path, 0);
@@ -209,7 +214,7 @@ impl Disk for SimDisk {
     }
 
     async fn create_file(&self, path: &Path, mode: u32) -> io::Result<SimFile> {
-        self.delay().await;
+        self.delay().await?;
         let path = text(path)?;
         self.tree.borrow_mut().add(path, Node::File { mode, pieces: Vec::new() })?;
         self.wrote(path, 0);
@@ -217,7 +222,7 @@ impl Disk for SimDisk {
     }
 
     async fn symlink(&self, target: &Path, path: &Path) -> io::Result<()> {
-        self.delay().await;
+        self.delay().await?;
         let path = text(path)?;
         self.tree.borrow_mut().add(path, Node::Symlink(text(target)?.to_owned()))?;
         self.wrote(path, 0);
@@ -225,7 +230,7 @@ impl Disk for SimDisk {
     }
 
     async fn read_link(&self, path: &Path) -> io::Result<PathBuf> {
-        self.delay().await;
+        self.delay().await?;
         match self.tree.borrow().0.get(text(path)?).ok_or(io::ErrorKind::NotFound)? {
             Node::Symlink(target) => Ok(target.into()),
             _ => Err(io::ErrorKind::InvalidInput.into()),
@@ -233,7 +238,7 @@ impl Disk for SimDisk {
     }
 
     async fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.delay().await;
+        self.delay().await?;
         let (from, to) = (text(from)?, text(to)?);
         self.tree.borrow_mut().rename(from, to)?;
         let tree = {
@@ -245,7 +250,7 @@ impl Disk for SimDisk {
     }
 
     async fn remove_all(&self, path: &Path) -> io::Result<()> {
-        self.delay().await;
+        self.delay().await?;
         let path = text(path)?;
         if !self.tree.borrow_mut().take(path).is_empty() {
             self.record(Event::Removed { path: path.to_owned() });
@@ -254,7 +259,7 @@ impl Disk for SimDisk {
     }
 
     async fn read_file(&self, path: &Path, bytes_max: u64) -> io::Result<Bytes> {
-        self.delay().await;
+        self.delay().await?;
         let tree = self.tree.borrow();
         let Node::File { pieces, .. } = tree.0.get(text(path)?).ok_or(io::ErrorKind::NotFound)? else {
             return Err(io::ErrorKind::InvalidInput.into());
@@ -269,13 +274,13 @@ impl Disk for SimDisk {
     }
 
     async fn metadata(&self, path: &Path) -> io::Result<Option<Metadata>> {
-        self.delay().await;
+        self.delay().await?;
         let tree = self.tree.borrow();
         Ok(tree.0.get(text(path)?).map(|node| Metadata { kind: node.kind(), bytes: node.bytes() }))
     }
 
     async fn read_dir(&self, path: &Path) -> io::Result<Vec<(String, EntryKind)>> {
-        self.delay().await;
+        self.delay().await?;
         let path = text(path)?;
         let tree = self.tree.borrow();
         if !path.is_empty() && !matches!(tree.0.get(path).ok_or(io::ErrorKind::NotFound)?, Node::Dir) {
@@ -292,7 +297,7 @@ impl Disk for SimDisk {
     }
 
     async fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        self.delay().await;
+        self.delay().await?;
         match self.tree.borrow().0.get(text(path)?) {
             Some(Node::Dir) => Ok(()),
             _ => Err(io::ErrorKind::NotFound.into()),
@@ -308,7 +313,7 @@ pub struct SimFile {
 
 impl File for SimFile {
     async fn write(&mut self, bytes: Bytes) -> io::Result<()> {
-        self.disk.delay().await;
+        self.disk.delay().await?;
         self.disk.wrote(&self.path, bytes.len());
         // As on POSIX: a file that was removed or renamed under its writer takes the bytes all the same.
         if let Some(Node::File { pieces, .. }) = self.disk.tree.borrow_mut().0.get_mut(&self.path) {
@@ -318,7 +323,7 @@ impl File for SimFile {
     }
 
     async fn sync(&mut self) -> io::Result<()> {
-        self.disk.delay().await;
+        self.disk.delay().await?;
         Ok(())
     }
 }

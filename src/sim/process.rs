@@ -65,6 +65,9 @@ impl Processes for SimProcesses {
     type Child = SimChild;
 
     async fn spawn(&self, command: &Command) -> io::Result<SimChild> {
+        if self.world.draw_failure(self.node, Kind::SpawnFails) {
+            return Err(io::Error::other("resource temporarily unavailable"));
+        }
         let scripts = Rc::clone(&self.scripts.borrow());
         let script = scripts(self.node, command)?;
         let process = self.started.replace(self.started.get() + 1);

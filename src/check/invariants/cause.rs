@@ -7,7 +7,7 @@ use super::{
     verdict::{Finding, Inquiry},
 };
 use crate::{
-    check::{Event, Invariant, Judgement, NodeIndex},
+    check::{Event, Fault, Invariant, Judgement, NodeIndex},
     env::ExitStatus,
 };
 
@@ -24,6 +24,7 @@ fn check(facts: &Facts<'_>) -> Judgement {
         if let Some((at, failure)) = deploy.failure() {
             inquiry.look(|| row_says_otherwise(facts, deploy, at, failure));
             inquiry.look(|| deploy_hides_its_cause(facts, deploy, at, failure));
+            inquiry.look(|| names_no_failure(facts, deploy, at, failure));
         }
     }
     for operation in &facts.operations {
@@ -63,9 +64,6 @@ fn causes_of_deploy(facts: &Facts<'_>, deploy: &Deploy, at: At) -> Vec<String> {
         return vec![exit];
     }
     let asked = facts.peers_asked(deploy, at);
-    if asked.is_empty() {
-        return refused_puts(facts, deploy, at).last().cloned().into_iter().collect();
-    }
     let row = deploy.key().and_then(|key| facts.row_at(deploy.origin, &key, at));
     let failed = asked.iter().flat_map(|peer| {
         let outcome = row.and_then(|shown| shown.row.outcome(*peer).first().copied());
@@ -95,15 +93,41 @@ fn bad_exit(facts: &Facts<'_>, id: uuid::Uuid, node: NodeIndex, at: At) -> Optio
     }
 }
 
-/// The causes of the puts that were refused on a deploy's origin and not made up for by a later one.
-fn refused_puts(facts: &Facts<'_>, deploy: &Deploy, at: At) -> Vec<String> {
-    let refused = facts.between(deploy.requested, at).filter(|(_, entry)| entry.node == Some(deploy.origin));
-    refused
-        .filter_map(|(_, entry)| match &entry.event {
-            Event::PutRefused { cause, .. } => Some(cause.clone()),
-            _ => None,
-        })
-        .collect()
+/// What failed on a deploy's origin: a failure before any peer is asked names one of these, if there are any.
+fn failures_of_devices(facts: &Facts<'_>, deploy: &Deploy, at: At) -> Vec<String> {
+    let here = facts.between(deploy.requested, at).filter(|(_, entry)| entry.node == Some(deploy.origin));
+    let causes = here.filter_map(|(_, entry)| match &entry.event {
+        Event::PutRefused { cause, .. } => Some(cause.clone()),
+        Event::Fault(Fault::Failed { what }) => {
+            FAILURES.iter().find(|(kind, _)| kind == what).map(|(_, told)| (*told).to_owned())
+        }
+        _ => None,
+    });
+    causes.collect()
+}
+
+/// What devices say when they fail, by kind of fault.
+const FAILURES: [(&str, &str); 4] = [
+    ("disk-fails", "no space left on device"),
+    ("blob-fails", "no space left on device"),
+    ("spawn-fails", "resource temporarily unavailable"),
+    ("switch-refused", "threw while it was loaded"),
+];
+
+fn names_no_failure<'a>(facts: &Facts<'_>, deploy: &Deploy, at: At, failure: &Value) -> Option<Finding<'a>> {
+    let known = deploy.aborted.is_some() || failure["code"] == "superseded";
+    if known || !facts.peers_asked(deploy, at).is_empty() || bad_exit(facts, deploy.id?, deploy.origin, at).is_some() {
+        return None;
+    }
+    let failures = failures_of_devices(facts, deploy, at);
+    let named = failures.iter().any(|cause| message(failure).contains(cause.as_str()));
+    (!failures.is_empty() && !named).then(|| Finding {
+        kind: "a failure names none of the failures that happened",
+        at,
+        node: Some(deploy.origin),
+        why: format!("on the origin `{}` happened, but the deploy says `{}`", failures.join("`, `"), message(failure)),
+        witnesses: vec![deploy.requested],
+    })
 }
 
 fn deploy_hides_its_cause<'a>(facts: &Facts<'_>, deploy: &Deploy, at: At, failure: &Value) -> Option<Finding<'a>> {

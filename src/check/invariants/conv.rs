@@ -90,7 +90,8 @@ fn went_back<'a>(facts: &Facts<'_>, node: NodeIndex, project: &str) -> Option<Fi
         deploy.and_then(|deploy| facts.age(deploy))
     };
     let lives = facts.lives(node, project);
-    let back = lives.windows(2).find(|pair| match (age_of(pair[0].1), age_of(pair[1].1)) {
+    let mut pairs = lives.windows(2).filter(|pair| !facts.swap_was_undone(node, project, pair[0].0, pair[1].0 + 1));
+    let back = pairs.find(|pair| match (age_of(pair[0].1), age_of(pair[1].1)) {
         (Some(before), Some(after)) => after < before,
         _ => false,
     })?;

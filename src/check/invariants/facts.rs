@@ -334,6 +334,20 @@ impl<'a> Facts<'a> {
         lives.collect()
     }
 
+    /// Did a node take a swap back that it had made at `live`, because the disk failed right behind it?
+    pub fn swap_was_undone(&self, node: NodeIndex, project: &str, live: At, to: At) -> bool {
+        let path = format!("components/{project}");
+        let mut later = self.between(live + 1, to).filter(|(_, entry)| entry.node == Some(node));
+        let failed = |event: &Event| matches!(event, Event::Fault(Fault::Failed { what: "disk-fails" }));
+        let mut disk_failed = false;
+        later.any(|(_, entry)| {
+            disk_failed |= failed(&entry.event);
+            let changes = matches!(&entry.event, Event::Removed { path: gone } if *gone == path)
+                || matches!(&entry.event, Event::Renamed { to, .. } if *to == path);
+            changes && disk_failed
+        })
+    }
+
     /// What a node showed of a row at a place.
     pub fn row_at(&self, node: NodeIndex, key: &Key, at: At) -> Option<&Shown> {
         self.shown.iter().rev().find(|shown| shown.at <= at && shown.node == node && shown.record.key == *key)
@@ -440,6 +454,12 @@ impl<'a> Facts<'a> {
             }
             _ => false,
         })
+    }
+
+    /// Did something of this kind fail on a node between two places?
+    pub fn failed_between(&self, node: NodeIndex, kind: &str, from: At, to: At) -> bool {
+        let mut here = self.between(from, to).filter(|(_, entry)| entry.node == Some(node));
+        here.any(|(_, entry)| matches!(entry.event, Event::Fault(Fault::Failed { what }) if what == kind))
     }
 
     /// How much longer faults of these kinds made things take on a node between two places, in all; milliseconds.

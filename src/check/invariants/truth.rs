@@ -45,7 +45,13 @@ fn went_live(facts: &Facts<'_>, deploy: &Deploy, node: NodeIndex, at: At) -> Vec
 }
 
 fn runs(facts: &Facts<'_>, deploy: &Deploy, node: NodeIndex, at: At) -> bool {
-    went_live(facts, deploy, node, at).contains(&deploy.asked.tree)
+    let lives = facts.lives(node, &deploy.asked.project);
+    let window = deploy.requested..at;
+    let mut lives =
+        lives.into_iter().filter(|(live, _)| window.contains(live)).skip_while(|(_, tree)| *tree != deploy.asked.tree);
+    let Some((live, _)) = lives.next() else { return false };
+    // A swap that could not be made durable is undone: the previous build is back, or none.
+    !facts.swap_was_undone(node, &deploy.asked.project, live, at)
 }
 
 fn not_running<'a>(facts: &Facts<'_>, deploy: &Deploy, node: NodeIndex, at: At) -> Option<Finding<'a>> {
@@ -98,7 +104,12 @@ fn failed_for_nothing<'a>(facts: &Facts<'_>, deploy: &Deploy, at: At) -> Option<
     let peers = facts.peers_expected(deploy, at);
     let all_say_success =
         peers.iter().all(|peer| row.outcome(*peer).iter().any(|outcome| outcome["status"] == "success"));
-    (all_run && all_say_success && !facts.end_was_refused(&key, at)).then(|| Finding {
+    // A build that is live and may not survive a power loss is no success.
+    let not_durable = deploy.failure().is_some_and(|(_, failure)| failure["code"] == "swap_failed")
+        && facts.lives(deploy.origin, &deploy.asked.project).iter().any(|(live, tree)| {
+            *tree == deploy.asked.tree && facts.failed_between(deploy.origin, "disk-fails", *live, at)
+        });
+    (all_run && all_say_success && !not_durable && !facts.end_was_refused(&key, at)).then(|| Finding {
         kind: "failure, but every node runs the payload",
         at,
         node: Some(deploy.origin),

@@ -1,13 +1,16 @@
 //! The payload's way in: from the upload, through its hash, into the blob store. Memory stays that of a chunk.
 
-use std::pin::Pin;
+use std::{convert::Infallible, pin::Pin};
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 
 use super::Recorder;
 use crate::{
-    deploy::hashing::Hashing,
+    deploy::{
+        hashing::Hashing,
+        retry::{drop_told, until_done},
+    },
     env::{BlobError, BlobId, Blobs, Env, StoreError},
 };
 
@@ -112,9 +115,17 @@ impl<E: Env> Recorder<E> {
         if let Err(cause) = self.put().await {
             self.journal_dropped("the put that takes the payload back", &cause);
         }
-        if let Err(cause) = self.0.env.blobs().delete(blob).await {
-            let what = format!("deletion of the partial blob {blob}");
-            self.0.env.journal(crate::env::Journal::Dropped { what, cause: cause.to_string() });
-        }
+        self.delete(blob).await;
+    }
+
+    /// Lets a blob go; a store that does not take it is asked again, while nobody waits for it.
+    async fn delete(&self, blob: BlobId) {
+        let Err(cause) = self.0.env.blobs().delete(blob).await else { return };
+        let (env, what) = (self.0.env.clone(), format!("deletion of the partial blob {blob}"));
+        drop_told(&env, &what, &cause);
+        self.0.env.spawn_background(what.clone(), async move {
+            until_done(&env, &what, || env.blobs().delete(blob)).await;
+            Ok::<(), Infallible>(())
+        });
     }
 }
