@@ -27,7 +27,7 @@ use super::{
 use crate::{
     check::{DeployFacts, Event, Fault, NodeIndex},
     deploy::{event::Event as Progress, node::Node, recorder::Upload},
-    env::{BlobState, Command, Record},
+    env::{BlobId, BlobState, Command, Record},
 };
 
 /// How long a cluster may take to settle: longer than an install that its origin has given up and that goes on.
@@ -297,7 +297,7 @@ impl Cluster {
         let at_rest = holdings.iter().all(|node| {
             node.leftovers.is_empty()
                 && node.processes.is_empty()
-                && !node.blobs.values().any(|state| matches!(state, BlobState::Writing { .. }))
+                && node.blobs.iter().all(|(id, state)| is_at_rest(*id, state, &node.rows))
                 && node.rows.iter().all(has_ended)
         });
         let all_up = self.0.doors.borrow().iter().all(Option::is_some);
@@ -327,6 +327,15 @@ impl Cluster {
         };
         self.on(origin, move |node| Box::pin(async move { node.deploy_component(request, Some(upload), sees).await }))
             .await
+    }
+}
+
+/// A blob is whole and a row names it, or it has failed for good.
+fn is_at_rest(id: BlobId, state: &BlobState, rows: &[Rc<Record>]) -> bool {
+    match state {
+        BlobState::Failed { .. } => true,
+        BlobState::Complete { .. } => rows.iter().any(|record| record.blob == Some(id)),
+        _ => false,
     }
 }
 
