@@ -420,6 +420,7 @@ fn render_journal(f: &mut fmt::Formatter<'_>, entry: &Journal) -> fmt::Result {
         Journal::OperationAnswered { outcome, .. } => write!(f, "answers the operation: {outcome}"),
         Journal::RestartAnswered { outcome, .. } => write!(f, "answers the restart: {outcome}"),
         Journal::Progress { event, data, .. } => write!(f, "{event} {data}"),
+        Journal::PayloadDropped { why, .. } => write!(f, "lets the payload go: {why}"),
         Journal::Dropped { what, cause } => write!(f, "lets pass: {what}: {cause}"),
         Journal::Unhandled { task, error } => {
             write!(f, "task `{task}` ends with an error that nobody handles: {error}")
