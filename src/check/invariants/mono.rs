@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
+    deletion::{is_recorded, only_lets_payload_go},
     facts::{Facts, Shown},
     verdict::{Finding, Inquiry},
 };
@@ -54,7 +55,10 @@ fn regression<'a>(facts: &Facts<'_>, before: &Shown, after: &Shown) -> Option<(&
     let lost = old.payload_hash.is_some() && new.payload_hash.is_none()
         || old.payload_size.is_some() && new.payload_size.is_none()
         || old.payload_blob.is_some() && new.payload_blob.is_none();
-    (lost && !taken_back(facts, after)).then(|| ("payload lost", "its payload is empty again".to_owned()))
+    let let_go = lost
+        && is_recorded(facts, &after.record.key, after.at)
+        && only_lets_payload_go(&before.record.value, &after.record.value);
+    (lost && !let_go && !taken_back(facts, after)).then(|| ("payload lost", "its payload is empty again".to_owned()))
 }
 
 /// An ingest that fails takes the payload back, before any peer is asked.
