@@ -38,7 +38,7 @@ async fn tell(cluster: Cluster) {
         let origin = NodeIndex(cluster.choose(u32::from(cluster.nodes())) as u8);
         let downloader = NodeIndex(cluster.choose(u32::from(cluster.nodes())) as u8);
         let pause = Duration::from_millis(cluster.choose_from(&[0, 1, 50]));
-        join(cluster.deploy(origin, cluster.component()), cluster.download_newest(downloader, pause)).await;
+        let _ = join(cluster.deploy(origin, cluster.component()), cluster.download_newest(downloader, pause)).await;
         cluster.settle().await;
     };
     let mut tails = std::pin::pin!(tails);

@@ -85,15 +85,25 @@ fn runs_an_older_build<'a>(facts: &Facts<'_>, node: NodeIndex, project: &str) ->
 
 /// No node puts an older build in the place of a newer one, so that origins that deploy at the same time agree (M10).
 fn went_back<'a>(facts: &Facts<'_>, node: NodeIndex, project: &str) -> Option<Finding<'a>> {
-    let age_of = |tree: TreeDigest| {
-        let deploy = facts.deploys.iter().find(|deploy| deploy.asked.project == project && deploy.asked.tree == tree);
-        deploy.and_then(|deploy| facts.age(deploy))
+    // A rollback brings an earlier tree again: a tree may be of several deploys, and stands for the oldest that fits.
+    let oldest_from = |tree: TreeDigest, before: Option<_>, at| {
+        let of_tree =
+            facts.deploys.iter().filter(|deploy| deploy.asked.project == project && deploy.asked.tree == tree);
+        let ages: Vec<_> =
+            of_tree.filter(|deploy| deploy.requested < at).filter_map(|deploy| facts.age(deploy)).collect();
+        (ages.is_empty(), ages.into_iter().filter(|age| Some(age) >= before.as_ref()).min())
     };
     let lives = facts.lives(node, project);
-    let back = lives.windows(2).find(|pair| match (age_of(pair[0].1), age_of(pair[1].1)) {
-        (Some(before), Some(after)) => after < before,
-        _ => false,
+    let mut newest = None;
+    let back = lives.iter().position(|(at, tree)| match oldest_from(*tree, newest.clone(), *at) {
+        (true, _) => false,
+        (false, Some(age)) => {
+            newest = Some(age);
+            false
+        }
+        (false, None) => true,
     })?;
+    let back = &lives[back - 1..=back];
     Some(Finding {
         kind: "an older build takes the place of a newer one",
         at: back[1].0,
