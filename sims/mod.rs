@@ -9,8 +9,11 @@ mod deploy;
 mod failing_install;
 mod impatient_peers;
 mod late_news;
+mod readers;
 mod redeploy;
 mod restart;
+mod retention;
+mod rollback;
 mod slow_install;
 mod two_origins;
 
@@ -28,4 +31,7 @@ pub const ALL: &[Scenario] = &[
     restart::SCENARIO,
     two_origins::SCENARIO,
     late_news::SCENARIO,
+    readers::SCENARIO,
+    retention::SCENARIO,
+    rollback::SCENARIO,
 ];

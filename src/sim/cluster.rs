@@ -67,6 +67,8 @@ pub struct Deploy {
     pub request: Map<String, Value>,
     /// The client goes away after so many bytes of its upload.
     pub leaves_after: Option<u64>,
+    /// It brings back the payload of an earlier deploy of this run, by number, and uploads nothing.
+    pub brings_back: Option<u32>,
 }
 
 impl Deploy {
@@ -223,16 +225,17 @@ impl Cluster {
     pub fn component(&self) -> Deploy {
         let request = json!({ "operation": "deploy_component", "project": self.0.params.component.name });
         let Value::Object(request) = request else { unreachable!("written as an object above") };
-        Deploy { request, leaves_after: None }
+        Deploy { request, leaves_after: None, brings_back: None }
     }
 
     /// Deploys at `origin` and waits for the answer; a client that loses its node is told so by its own side.
     pub async fn deploy(&self, origin: NodeIndex, deploy: Deploy) -> Answer {
         let number = self.0.deploys.replace(self.0.deploys.get() + 1);
-        let component = self.0.params.component.variant(number);
+        let component = self.0.params.component.variant(deploy.brings_back.unwrap_or(number));
         let facts = facts(&component, number, &deploy);
         self.0.world.record(Some(origin), Event::DeployRequested(Rc::new(facts)));
-        let upload = self.upload(number, origin, &component.payload, deploy.leaves_after);
+        let uploads = deploy.brings_back.is_none();
+        let upload = uploads.then(|| self.upload(number, origin, &component.payload, deploy.leaves_after));
         let Some(answer) = self.ask(origin, number, Value::Object(deploy.request), upload).await else {
             let cause = "the connection to the node is closed".to_owned();
             self.0.world.record(Some(origin), Event::ClientLost { deploy: number, cause: cause.clone() });
@@ -260,6 +263,11 @@ impl Cluster {
         // A node that has died since has closed its door.
         door.send(job).ok()?;
         rx.await.ok()
+    }
+
+    /// Records what a client saw at a node.
+    pub(super) fn record(&self, node: NodeIndex, event: Event) {
+        self.0.world.record(Some(node), event);
     }
 
     /// Waits until every node has started.
@@ -319,14 +327,13 @@ impl Cluster {
         Box::pin(whole.chain(gone))
     }
 
-    async fn ask(&self, origin: NodeIndex, deploy: u32, request: Value, upload: Upload) -> Option<Answer> {
+    async fn ask(&self, origin: NodeIndex, deploy: u32, request: Value, upload: Option<Upload>) -> Option<Answer> {
         let world = Rc::clone(&self.0.world);
         let sees = move |progress: &Progress| {
             let (event, data) = (progress.name(), progress.data());
             world.record(Some(origin), Event::ClientSaw { deploy, event, data: data.clone() });
         };
-        self.on(origin, move |node| Box::pin(async move { node.deploy_component(request, Some(upload), sees).await }))
-            .await
+        self.on(origin, move |node| Box::pin(async move { node.deploy_component(request, upload, sees).await })).await
     }
 }
 
