@@ -51,6 +51,12 @@ const CANARIES: &[Canary] = &[
     canary("NOORPHAN", "deploy", |trace| {
         edit_final(trace, N3, |last| last.leftovers.push("staging/left-behind".to_owned()));
     }),
+    canary("RETAIN", "retention", |trace| {
+        let committed = position(trace, |event| matches!(event, Event::PutCommitted { .. }));
+        let Event::PutCommitted { record, .. } = &trace[committed].event else { unreachable!("found as one") };
+        let deployment_id = record.key.parse().unwrap();
+        insert(trace, committed + 1, N1, Event::Journal(Journal::PayloadDropped { deployment_id, why: "deleted" }));
+    }),
     canary("WAKE", "deploy", |trace| {
         trace.push(Entry { at_ms: 0, node: None, event: Event::Stuck { waiting: vec!["n1 deploy".to_owned()] } });
     }),
