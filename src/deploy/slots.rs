@@ -307,6 +307,8 @@ async fn undo(disk: &impl Disk, project: &ProjectName, previous: Option<&BuildId
 pub async fn recover(disk: &impl Disk) -> io::Result<()> {
     disk.create_dir_all(Path::new(COMPONENTS)).await?;
     disk.create_dir_all(Path::new(BUILDS)).await?;
+    // What goes live later syncs its own directories, and relies on the names of these two.
+    disk.sync_dir(Path::new("")).await?;
     disk.remove_all(Path::new(STAGING)).await?;
     for (name, _) in disk.read_dir(Path::new(COMPONENTS)).await? {
         if name.starts_with(FRESH) {

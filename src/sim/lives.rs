@@ -9,9 +9,12 @@
 
 use std::cell::{Cell, RefCell};
 
-use crate::{check::NodeIndex, env::Pulse};
+use crate::{
+    check::{Death, NodeIndex},
+    env::Pulse,
+};
 
-type OnDeath = Box<dyn Fn(NodeIndex, bool)>;
+type OnDeath = Box<dyn Fn(NodeIndex, Death)>;
 type OnPartition = Box<dyn Fn(NodeIndex)>;
 
 /// All lives of a run.
@@ -52,9 +55,9 @@ impl Lives {
         }
     }
 
-    /// Calls `on_death` with each node that dies, and whether it falls silent; `on_partition` with each that begins to lose
+    /// Calls `on_death` with each node that dies, and how; `on_partition` with each that begins to lose
     /// packets.
-    pub fn watch(&self, on_death: impl Fn(NodeIndex, bool) + 'static, on_partition: impl Fn(NodeIndex) + 'static) {
+    pub fn watch(&self, on_death: impl Fn(NodeIndex, Death) + 'static, on_partition: impl Fn(NodeIndex) + 'static) {
         *self.on_death.borrow_mut() = Some(Box::new(on_death));
         *self.on_partition.borrow_mut() = Some(Box::new(on_partition));
     }
@@ -116,9 +119,9 @@ impl Lives {
         }
     }
 
-    pub(super) fn tell(&self, node: NodeIndex, silent: bool) {
+    pub(super) fn tell(&self, node: NodeIndex, death: Death) {
         if let Some(on_death) = &*self.on_death.borrow() {
-            on_death(node, silent);
+            on_death(node, death);
         }
     }
 

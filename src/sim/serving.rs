@@ -40,10 +40,10 @@ impl SimServing {
 impl Serving for SimServing {
     async fn switch(&self, project: &str, build: Uuid, _: &Path) -> io::Result<()> {
         self.world.delay(self.node, Kind::Switch).await;
-        if self.world.draw_failure(self.node, Kind::SwitchRefused) {
+        if self.world.fails(self.node, Kind::SwitchRefused).await {
             return Err(io::Error::other("the component threw while it was loaded"));
         }
-        if self.world.draw_failure(self.node, Kind::SwitchStale) {
+        if self.world.fails(self.node, Kind::SwitchStale).await {
             return Ok(());
         }
         self.served.borrow_mut().insert(project.to_owned(), build);

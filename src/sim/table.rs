@@ -108,7 +108,7 @@ impl SimTable {
     }
 
     async fn refuse(&self, kind: Kind) -> Result<(), StoreError> {
-        match self.world.draw_failure(self.node, kind) {
+        match self.world.fails(self.node, kind).await {
             true => Err(StoreError::Refused(format!("{kind} on {}", self.node))),
             false => Ok(()),
         }
