@@ -6,24 +6,23 @@
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
 use bytes::Bytes;
-use tokio::sync::watch;
 
 use super::{choice::Kind, tree::Loss, world::World};
 use crate::{
     check::{Event, NodeIndex},
-    env::{BlobError, BlobId, BlobState, BlobWatch, Blobs},
+    env::{Beats, BlobError, BlobId, BlobState, BlobWatch, Blobs, Pulse},
 };
 
 struct Blob {
     state: BlobState,
     /// Pieces with the offset of each.
     pieces: Vec<(u64, Bytes)>,
-    changes: watch::Sender<()>,
+    changes: Pulse,
 }
 
 impl Blob {
     fn missing() -> Self {
-        Self { state: BlobState::Missing, pieces: Vec::new(), changes: watch::Sender::new(()) }
+        Self { state: BlobState::Missing, pieces: Vec::new(), changes: Pulse::default() }
     }
 
     fn written(&self) -> u64 {
@@ -99,7 +98,7 @@ impl SimBlobs {
         let blob = blobs.entry(id).or_insert_with(Blob::missing);
         let changed = change(blob)?;
         self.world.record(Some(self.node), Event::Blob { id, state: blob.state.clone() });
-        blob.changes.send_replace(());
+        blob.changes.beat();
         Ok(changed)
     }
 }
@@ -192,10 +191,10 @@ impl Blobs for SimBlobs {
 }
 
 /// Sees every change of a simulated blob.
-pub struct SimBlobWatch(watch::Receiver<()>);
+pub struct SimBlobWatch(Beats);
 
 impl BlobWatch for SimBlobWatch {
     async fn changed(&mut self) {
-        self.0.changed().await.expect("the blob outlives its watch: both belong to the node");
+        self.0.changed().await;
     }
 }

@@ -52,10 +52,10 @@ const CANARIES: &[Canary] = &[
         edit_final(trace, N3, |last| last.leftovers.push("staging/left-behind".to_owned()));
     }),
     canary("RETAIN", "retention", |trace| {
-        let dropped = |event: &Event| matches!(event, Event::Journal(Journal::PayloadDropped { .. }));
-        let dropped = trace.remove(position(trace, dropped));
-        let asked = position(trace, |event| matches!(event, Event::Journal(Journal::OperationReceived { .. })));
-        trace.insert(asked, dropped);
+        let committed = position(trace, |event| matches!(event, Event::PutCommitted { .. }));
+        let Event::PutCommitted { record, .. } = &trace[committed].event else { unreachable!("found as one") };
+        let deployment_id = record.key.parse().unwrap();
+        insert(trace, committed + 1, N1, Event::Journal(Journal::PayloadDropped { deployment_id, why: "deleted" }));
     }),
     canary("PREV", "deploy", |trace| {
         let live = position(trace, |event| matches!(event, Event::Live { .. }));

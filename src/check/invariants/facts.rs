@@ -425,10 +425,10 @@ impl<'a> Facts<'a> {
         statuses.next()
     }
 
-    /// Did a node die between two places?
-    pub fn crashed(&self, node: NodeIndex, from: At, to: At) -> bool {
-        self.between(from, to)
-            .any(|(_, entry)| entry.node == Some(node) && matches!(entry.event, Event::Crashed { .. }))
+    /// When a node first died between two places.
+    pub fn first_crash(&self, node: NodeIndex, from: At, to: At) -> Option<At> {
+        let mut here = self.between(from, to).filter(|(_, entry)| entry.node == Some(node));
+        here.find(|(_, entry)| matches!(entry.event, Event::Crashed { .. })).map(|(at, _)| at)
     }
 
     /// Was there a moment between two places at which a node took no operations, because it had died or was not up yet?
