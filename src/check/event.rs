@@ -187,6 +187,13 @@ pub enum Event {
         /// How many bytes were added.
         bytes: u64,
     },
+    /// The live path of a project leads to another tree from now on.
+    Live {
+        /// Which project.
+        project: String,
+        /// Which tree; `None` when it leads to no directory.
+        tree: Option<TreeDigest>,
+    },
     /// A child process was started.
     ProcessStarted {
         /// Its number on this node.
@@ -473,6 +480,8 @@ impl fmt::Display for Event {
             Self::Renamed { from, to, tree } => write!(f, "renames {from} to {to} (tree {tree})"),
             Self::Removed { path } => write!(f, "removes {path}"),
             Self::Written { path, bytes } => write!(f, "writes {bytes} bytes to {path}"),
+            Self::Live { project, tree: Some(tree) } => write!(f, "holds tree {tree} as `{project}`"),
+            Self::Live { project, tree: None } => write!(f, "holds no build of `{project}` any more"),
             Self::ProcessStarted { process, command } => write!(f, "process {process} starts: {command}"),
             Self::ProcessOutput { process, stream, bytes } => {
                 write!(f, "process {process} writes to {}: {}", stream.as_str(), bytes.escape_ascii())

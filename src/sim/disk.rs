@@ -5,6 +5,7 @@
 
 use std::{
     cell::RefCell,
+    collections::BTreeMap,
     io,
     path::{Path, PathBuf},
     rc::Rc,
@@ -22,18 +23,26 @@ use crate::{
     env::{Disk, EntryKind, File, Metadata},
 };
 
+/// Where the logic keeps what is live: one link for each project.
+const LIVE: &str = "components";
+
+/// What has no part in that.
+const HIDDEN: &str = "components/.";
+
 /// A node's directory; clones are handles to the same one.
 #[derive(Clone)]
 pub struct SimDisk {
     world: Rc<World>,
     node: NodeIndex,
     tree: Rc<RefCell<Tree>>,
+    /// Where the live path of each project led when that was last recorded.
+    live: Rc<RefCell<BTreeMap<String, TreeDigest>>>,
 }
 
 impl SimDisk {
     /// An empty directory.
     pub fn new(world: Rc<World>, node: NodeIndex) -> Self {
-        Self { world, node, tree: Rc::default() }
+        Self { world, node, tree: Rc::default(), live: Rc::default() }
     }
 
     /// The digest of the tree that `path` leads to, for the harness; `None` when there is no directory.
@@ -57,6 +66,35 @@ impl SimDisk {
     /// The power goes, and with it what `loss` says.
     pub fn lose_power(&self, loss: Loss) {
         self.tree.borrow_mut().lose_power(loss);
+        self.changed("");
+    }
+
+    /// The live builds, for the harness.
+    pub fn live_builds(&self) -> BTreeMap<String, TreeDigest> {
+        let projects = self.names(LIVE).into_iter().filter(|name| !name.starts_with('.'));
+        projects.filter_map(|name| Some((name.clone(), self.digest(&format!("{LIVE}/{name}"))?))).collect()
+    }
+
+    /// Something changed at `path` or below it: records what that makes live.
+    fn changed(&self, path: &str) {
+        if !self.may_be_live(path) {
+            return;
+        }
+        let now = self.live_builds();
+        let before = self.live.replace(now.clone());
+        let gone = before.keys().filter(|project| !now.contains_key(*project)).map(|project| (project, None));
+        let other = now.iter().filter(|(project, tree)| before.get(*project) != Some(*tree));
+        for (project, tree) in gone.chain(other.map(|(project, tree)| (project, Some(*tree)))) {
+            self.record(Event::Live { project: project.clone(), tree });
+        }
+    }
+
+    /// Can a change at `path` change what is live?
+    fn may_be_live(&self, path: &str) -> bool {
+        let tree = self.tree.borrow();
+        let targets = tree.within(LIVE).map(|(name, _)| tree.resolve(&format!("{LIVE}/{name}")));
+        let named = overlap(path, LIVE) && !path.starts_with(HIDDEN);
+        named || targets.into_iter().any(|target| overlap(path, &target))
     }
 
     /// Takes its time, and may fail before anything is done.
@@ -74,7 +112,14 @@ impl SimDisk {
 
     fn wrote(&self, path: &str, bytes: usize) {
         self.record(Event::Written { path: path.to_owned(), bytes: bytes as u64 });
+        self.changed(path);
     }
+}
+
+/// Does one of two paths lie within the other?
+fn overlap(one: &str, other: &str) -> bool {
+    let (short, long) = if one.len() < other.len() { (one, other) } else { (other, one) };
+    long.strip_prefix(short).is_some_and(|rest| short.is_empty() || rest.is_empty() || rest.starts_with('/'))
 }
 
 fn text(path: &Path) -> io::Result<&str> {
@@ -125,6 +170,8 @@ impl Disk for SimDisk {
             tree.digest(&tree.resolve(to))
         };
         self.record(Event::Renamed { from: from.to_owned(), to: to.to_owned(), tree });
+        self.changed(from);
+        self.changed(to);
         Ok(())
     }
 
@@ -133,6 +180,7 @@ impl Disk for SimDisk {
         let path = text(path)?;
         if self.tree.borrow_mut().remove(path) {
             self.record(Event::Removed { path: path.to_owned() });
+            self.changed(path);
         }
         Ok(())
     }
@@ -187,12 +235,22 @@ pub struct SimFile {
     node: Rc<Node>,
 }
 
+impl SimFile {
+    fn is_where_it_was(&self) -> bool {
+        self.disk.tree.borrow().get(&self.path).is_some_and(|node| Rc::ptr_eq(node, &self.node))
+    }
+}
+
 impl File for SimFile {
     async fn write(&mut self, bytes: Bytes) -> io::Result<()> {
         self.disk.delay().await?;
-        self.disk.wrote(&self.path, bytes.len());
+        let written = bytes.len();
         // As on POSIX: a file that was removed or renamed under its writer takes the bytes all the same.
         self.node.append(bytes);
+        self.disk.wrote(&self.path, written);
+        if !self.is_where_it_was() {
+            self.disk.changed("");
+        }
         Ok(())
     }
 

@@ -83,12 +83,10 @@ impl SimEnv {
 
     /// What it holds now.
     pub fn holdings(&self) -> NodeFinal {
-        let live = self.0.disk.names("components").into_iter().filter(|name| !name.starts_with('.'));
-        let live = live.filter_map(|name| Some((name.clone(), self.0.disk.digest(&format!("components/{name}"))?)));
         NodeFinal {
             rows: self.0.table.rows(),
             blobs: self.0.blobs.states(),
-            live: live.collect(),
+            live: self.0.disk.live_builds(),
             leftovers: self.leftovers(),
             processes: self.0.processes.running(),
             served: self.0.serving.all(),
