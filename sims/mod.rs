@@ -17,6 +17,7 @@ mod retention;
 mod rollback;
 mod slow_install;
 mod two_origins;
+mod unreplicated;
 
 use crate::sim::scenario::Scenario;
 
@@ -32,6 +33,7 @@ pub const ALL: &[Scenario] = &[
     redeploy::SCENARIO,
     restart::SCENARIO,
     two_origins::SCENARIO,
+    unreplicated::SCENARIO,
     late_news::SCENARIO,
     readers::SCENARIO,
     retention::SCENARIO,

@@ -8,6 +8,7 @@ pub mod await_row;
 pub mod blob_stream;
 pub mod budget;
 pub mod build;
+pub mod carried;
 pub mod dispatch;
 pub mod event;
 pub mod event_log;

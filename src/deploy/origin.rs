@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::{
     budget::Budget,
     build::{self, BuildError, Plan},
+    carried::{self, CarryError},
     dispatch::{Heard, dispatch},
     event::{Event, PhaseStatus, ProgressEmitter},
     journal::journal_progress,
@@ -38,6 +39,8 @@ enum Failure {
     Ingest(#[from] IngestError),
     #[error(transparent)]
     Build(#[from] BuildError),
+    #[error("the payload cannot travel to the peers: {0}")]
+    Carry(#[from] CarryError),
     #[error("{message}")]
     Peers { message: String, failed: Vec<PeerResult> },
     #[error("deployed, but not restarted: {own}{}", also(peers))]
@@ -56,7 +59,7 @@ impl Failure {
         match self {
             Self::Create(_) | Self::Ingest(_) => "prepare",
             Self::Build(error) => error.phase(),
-            Self::Peers { .. } => "replicate",
+            Self::Peers { .. } | Self::Carry(_) => "replicate",
             Self::Restart { .. } => "restart",
             Self::Outcome(_) => "success",
         }
@@ -69,6 +72,7 @@ impl Failure {
             Self::Ingest(_) => Some("upload_failed".to_owned()),
             Self::Build(error) => Some(error.code().to_owned()),
             Self::Restart { own, .. } => Some(own.code().to_owned()),
+            Self::Carry(_) => Some("payload_cannot_travel".to_owned()),
             Self::Peers { .. } => None,
         }
     }
@@ -152,7 +156,7 @@ impl<E: Env> Deploy<'_, E> {
         self.ingest(recorder, source).await?;
         self.build(recorder).await?;
         self.emit_phase("prepare", PhaseStatus::Done);
-        let coverage = self.judge(self.replicate(recorder).await)?;
+        let coverage = self.judge(self.replicate(recorder).await?)?;
         if self.request.restart == Restart::Never {
             return Ok(coverage);
         }
@@ -186,26 +190,31 @@ impl<E: Env> Deploy<'_, E> {
     }
 
     /// Asks the peers: the membership as it is now, minus self.
-    async fn replicate(&self, recorder: &Recorder<E>) -> Coverage {
+    async fn replicate(&self, recorder: &Recorder<E>) -> Result<Coverage, Failure> {
         if self.request.reach == Reach::OriginOnly {
-            return Coverage::default();
+            return Ok(Coverage::default());
         }
         let peers: Vec<NodeName> = self.env.members().into_iter().filter(|member| member != self.env.node()).collect();
         recorder.seal();
         self.emit_phase("replicate", PhaseStatus::Start);
         let mut coverage = Coverage::expecting(&peers);
-        let operation = self.operation();
+        let operation = self.operation(recorder).await?;
         let deadline = self.request.deployment_timeout + self.request.install.timeout + ANSWER_MARGIN;
         dispatch(self.env, &peers, &operation, deadline, &self.lines(), |outcome| {
             self.settle(recorder, &mut coverage, outcome);
         })
         .await;
         self.emit_phase("replicate", PhaseStatus::Done);
-        coverage
+        Ok(coverage)
     }
 
-    fn operation(&self) -> bytes::Bytes {
-        Operation::DeployComponent(PeerDeploy::forwarding(self.request, self.id, self.env.node().clone())).to_bytes()
+    async fn operation(&self, recorder: &Recorder<E>) -> Result<bytes::Bytes, CarryError> {
+        let budget = Budget::starting_now(self.request.deployment_timeout);
+        let carried = carried::for_peers(self.env, &recorder.snapshot(), budget).await?;
+        let mut forwarded = PeerDeploy::forwarding(self.request, self.id, self.env.node().clone());
+        let (payload, pieces) = carried.unzip();
+        forwarded.payload = payload;
+        Ok(Operation::DeployComponent(forwarded).to_bytes_with(&pieces.unwrap_or_default()))
     }
 
     /// What the peers' installers print, as events that name the peer.

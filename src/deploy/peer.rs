@@ -9,6 +9,7 @@ use super::{
     await_row::{AwaitRowError, await_deployment_row},
     budget::Budget,
     build::{self, BuildError, Plan},
+    carried,
     event::{ProgressEmitter, Subscription},
     journal::journal_progress,
     operation::{self, Operation, PeerDeploy, PeerRestart, Refusal},
@@ -19,7 +20,7 @@ use super::{
     slots::ProjectLocks,
 };
 use crate::{
-    env::{Env, Journal},
+    env::{BlobError, Env, Journal},
     replication::notes::Notes,
 };
 
@@ -37,6 +38,9 @@ pub enum PeerError {
         /// How it ended.
         status: Status,
     },
+    /// The payload that came with the operation could not be stored.
+    #[error("the payload could not be stored: {0}")]
+    Payload(#[from] BlobError),
     /// The build failed.
     #[error(transparent)]
     Build(#[from] BuildError),
@@ -48,6 +52,7 @@ impl PeerError {
         match self {
             Self::Row(error) => error.code(),
             Self::AlreadyOver { .. } => "already_over",
+            Self::Payload(_) => "payload_not_stored",
             Self::Build(error) => error.code(),
         }
     }
@@ -62,7 +67,7 @@ pub(super) async fn take_operation<E: Env>(
     notes: Notes,
 ) -> Bytes {
     let answer = match Operation::parse(operation) {
-        Ok((Operation::DeployComponent(deploy), _)) => take_deploy(env, locks, &deploy, notes).await,
+        Ok((Operation::DeployComponent(deploy), payload)) => take_deploy(env, locks, &deploy, &payload, notes).await,
         Ok((Operation::RestartComponent(restart), _)) => take_restart(env, locks, &restart).await,
         Ok((Operation::DeleteDeploymentPayload(deletion), _)) => take_deletion(env, registry, &deletion).await,
         Err(error) => operation::answer(env, env.wall_clock_ms(), Err(unknown(&error))),
@@ -75,10 +80,16 @@ fn unknown(error: &serde_json::Error) -> Refusal {
     Refusal { message, code: "bad_operation" }
 }
 
-async fn take_deploy<E: Env>(env: &E, locks: &ProjectLocks, deploy: &PeerDeploy, notes: Notes) -> Value {
+async fn take_deploy<E: Env>(
+    env: &E,
+    locks: &ProjectLocks,
+    deploy: &PeerDeploy,
+    payload: &Bytes,
+    notes: Notes,
+) -> Value {
     let (deployment_id, started_at) = (deploy.deployment_id, env.wall_clock_ms());
     env.journal(Journal::OperationReceived { deployment_id, origin: deploy.origin.clone() });
-    let installed = match install(env, locks, deploy, notes).await {
+    let installed = match install(env, locks, deploy, payload, notes).await {
         Ok(()) => Ok(format!("Successfully deployed: {}", deploy.project)),
         Err(error) => Err(Refusal { message: error.to_string(), code: error.code() }),
     };
@@ -98,15 +109,30 @@ async fn take_restart<E: Env>(env: &E, locks: &ProjectLocks, restart: &PeerResta
     outcome
 }
 
-async fn install<E: Env>(env: &E, locks: &ProjectLocks, operation: &PeerDeploy, notes: Notes) -> Result<(), PeerError> {
+async fn install<E: Env>(
+    env: &E,
+    locks: &ProjectLocks,
+    operation: &PeerDeploy,
+    payload: &Bytes,
+    notes: Notes,
+) -> Result<(), PeerError> {
     let budget = Budget::starting_now(Duration::from_millis(operation.deployment_timeout));
-    let deployment = await_deployment_row(env, operation.deployment_id, budget).await?;
-    refuse_what_is_over(&deployment)?;
     let progress = ProgressEmitter::default();
     let _journal = journal_progress(env, &progress, operation.deployment_id);
     let _origin = tell_lines(&progress, notes);
-    let plan = Plan { deployment: &deployment, install: &operation.install(), budget };
-    Ok(build::build(env, locks, &progress, &plan).await?)
+    let build = async |deployment: &Deployment| {
+        let plan = Plan { deployment, install: &operation.install(), budget };
+        build::build(env, locks, &progress, &plan).await
+    };
+    if let Some(carried) = &operation.payload {
+        let deployment = carried::take_in(env, operation, carried, payload).await?;
+        let built = build(&deployment).await;
+        carried::let_go(env, &deployment);
+        return Ok(built?);
+    }
+    let deployment = await_deployment_row(env, operation.deployment_id, budget).await?;
+    refuse_what_is_over(&deployment)?;
+    Ok(build(&deployment).await?)
 }
 
 /// The origin's subscribers hear what the installer prints here. Whether they do never matters to the install.

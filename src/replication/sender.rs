@@ -13,11 +13,12 @@ use bytes::Bytes;
 use tokio::{
     io::{AsyncRead, AsyncWrite, split},
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
-    time::timeout,
+    time::{sleep, timeout},
 };
 use xxhash_rust::xxh3::Xxh3;
 
 use super::frame::{self, CHUNK_BYTES_MAX, FRAME_BYTES_MAX, Frame, FrameError, FrameReader, FrameWriter, PROTOCOL};
+use super::scope::{DATABASE, SETTING, Scope};
 use crate::env::{
     BlobError, BlobId, BlobState, Blobs, Changes, Duplex, Env, Journal, Listener, Network, NodeName, Position, Record,
     Table, Task,
@@ -31,6 +32,9 @@ const HELLO_MAX: Duration = Duration::from_secs(60);
 
 /// The most bytes of frames that wait for one link, or one frame that is longer.
 const OUTGOING_BYTES_MAX: usize = 1024 * 1024;
+
+/// How often a link that carries no rows looks whether it may.
+const SETTING_LOOK: Duration = Duration::from_secs(60);
 
 /// Blobs that are sent side by side on one link.
 const BLOBS_AT_ONCE: usize = 4;
@@ -182,11 +186,21 @@ struct Log<'a, E> {
 impl<E: Env> Log<'_, E> {
     async fn follow(&mut self, after: Position) -> Result<(), FrameError> {
         let mut changes = self.env.table().changes(after);
+        self.until_replicated().await;
         loop {
             match changes.next().await {
                 Ok((position, record)) => self.send(position, &record).await,
                 Err(cause) => super::pause_after(self.env, "reading the log", &cause).await,
             }
+        }
+    }
+
+    /// Rows stay here while the operator leaves their database out of replication. A setting that says nothing is told by
+    /// each deploy; no row goes out for it.
+    async fn until_replicated(&self) {
+        let included = || Scope::parse(self.env.setting(SETTING).as_ref()).is_ok_and(|scope| scope.includes(DATABASE));
+        while !included() {
+            sleep(SETTING_LOOK).await;
         }
     }
 

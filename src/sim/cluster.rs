@@ -328,7 +328,9 @@ impl Cluster {
                 && node.rows.iter().all(has_ended)
         });
         let all_up = self.0.doors.borrow().iter().all(Option::is_some);
-        all_up && at_rest && holdings.windows(2).all(|pair| pair[0].rows == pair[1].rows)
+        all_up
+            && at_rest
+            && (self.0.world.keeps_rows_apart() || holdings.windows(2).all(|pair| pair[0].rows == pair[1].rows))
     }
 
     /// The client's side of an upload: in pieces and with pauses as the choices say.

@@ -44,8 +44,9 @@ pub trait RawListener {
 }
 
 /// The most that one read takes from the fabric: all that a fabric's socket can hold unread. (turmoil-net 0.1 announces
-/// a window that has opened only after a read of at least half of it; a reader that takes less could wait for ever.)
-pub const READ_BYTES_MAX: usize = 32 * 1024;
+/// a window that has opened only after a read of at least half of it; a reader that takes less could wait for ever. And the
+/// side that accepts announces 65,535 bytes at first, whatever its socket can hold: what a smaller one does not hold is lost.)
+pub const READ_BYTES_MAX: usize = 65_535;
 
 /// Ports by purpose; another pair in each life, because the sockets of the last one may linger (a real node would set
 /// `SO_REUSEADDR`).

@@ -13,6 +13,7 @@ use super::{
 use crate::{
     check::{Death, Entry, Event, Fault, NodeIndex, Trace},
     env::{Kill, LocalFuture, NodeName},
+    replication::scope::{self, Scope},
 };
 
 /// The wall clock at the start of each run: 2025-01-01.
@@ -72,6 +73,12 @@ impl World {
     /// What the operator has set under `name`, the same on every node.
     pub fn setting(&self, name: &str) -> Option<Value> {
         self.settings.borrow().get(name).cloned()
+    }
+
+    /// Did the operator leave the rows out of replication?
+    pub fn keeps_rows_apart(&self) -> bool {
+        let setting = self.setting(scope::SETTING);
+        Scope::parse(setting.as_ref()).is_ok_and(|replicated| !replicated.includes(scope::DATABASE))
     }
 
     /// The operator sets something, on every node.

@@ -9,6 +9,7 @@
 //! - `canaries` shows that each invariant can fail.
 //! - `snapshots` are what people read: a calm deploy, and every error.
 
+mod big_operation;
 mod canaries;
 mod capsules;
 mod exhibits;

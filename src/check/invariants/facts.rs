@@ -436,6 +436,16 @@ impl<'a> Facts<'a> {
         statuses.next()
     }
 
+    /// Did the operator leave the rows out of replication?
+    pub fn keeps_rows_apart(&self) -> bool {
+        let names_system = |value: &Value| {
+            value.as_array().is_none_or(|list| list.iter().any(|entry| entry == "system" || entry["name"] == "system"))
+        };
+        self.between(0, self.end()).any(|(_, entry)| {
+            matches!(&entry.event, Event::Setting { name, value } if name == "replication.databases" && !names_system(value))
+        })
+    }
+
     /// When a node first died between two places.
     pub fn first_crash(&self, node: NodeIndex, from: At, to: At) -> Option<At> {
         let mut here = self.between(from, to).filter(|(_, entry)| entry.node == Some(node));

@@ -4,7 +4,10 @@ use super::{
     facts::{At, Deploy, Facts},
     verdict::{Finding, Inquiry},
 };
-use crate::check::{Event, Invariant, Judgement, NodeIndex, TreeDigest};
+use crate::{
+    check::{Event, Invariant, Judgement, NodeIndex, TreeDigest},
+    env::ExitStatus,
+};
 
 /// See [`Invariant::sentence`].
 pub(super) const TRUTH: Invariant = Invariant {
@@ -25,6 +28,7 @@ fn check(facts: &Facts<'_>) -> Judgement {
         }
         if let Some((at, _)) = deploy.failure() {
             inquiry.look(|| failed_for_nothing(facts, deploy, at));
+            inquiry.look(|| failed_without_hardship(facts, deploy, at));
         }
         if deploy.asked.missing_entry.is_some() {
             inquiry.look(|| runs_what_cannot_load(facts, deploy));
@@ -114,6 +118,30 @@ fn not_serving<'a>(facts: &Facts<'_>, deploy: &Deploy, node: NodeIndex, at: At) 
         at,
         node: Some(node),
         why: format!("the deploy of `{}` reports success, but {node} does not serve its build", deploy.asked.project),
+        witnesses: vec![deploy.requested],
+    })
+}
+
+/// Where no fault was met, nothing ended badly and the client asked for nothing that can fail, a deploy succeeds.
+fn failed_without_hardship<'a>(facts: &Facts<'_>, deploy: &Deploy, at: At) -> Option<Finding<'a>> {
+    let (_, failure) = deploy.failure()?;
+    let own_doing = ["bad_request", "superseded", "load_failed"].iter().any(|code| failure["code"] == *code)
+        || deploy.asked.deployment_timeout_ms.is_some()
+        || deploy.asked.install_timeout_ms.is_some();
+    let hardship = facts.between(0, at).any(|(_, entry)| match &entry.event {
+        Event::Fault(_) | Event::Crashed { .. } | Event::UploadAborted { .. } => true,
+        Event::ProcessExited { status, .. } => *status != ExitStatus::Code(0),
+        _ => false,
+    });
+    let others = facts.deploys.iter().any(|other| other.asked.deploy != deploy.asked.deploy && other.requested < at);
+    (!own_doing && !hardship && !others).then(|| Finding {
+        kind: "failure, but nothing went wrong",
+        at,
+        node: Some(deploy.origin),
+        why: format!(
+            "the deploy of `{}` met no fault and asked for nothing special, but failed: {failure}",
+            deploy.asked.project
+        ),
         witnesses: vec![deploy.requested],
     })
 }

@@ -61,6 +61,7 @@ fn step() -> impl Strategy<Value = Step> {
 struct Tasks(RefCell<Vec<tokio::task::AbortHandle>>);
 
 impl Tasks {
+    #[expect(clippy::disallowed_methods, reason = "there is no node here: these tasks are what one is made of")]
     fn run(&self, task: impl Future<Output = ()> + 'static) {
         self.0.borrow_mut().push(spawn_local(task).abort_handle());
     }
