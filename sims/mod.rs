@@ -10,8 +10,11 @@ mod deploy;
 mod failing_install;
 mod impatient_peers;
 mod late_news;
+mod readers;
 mod redeploy;
 mod restart;
+mod retention;
+mod rollback;
 mod slow_install;
 mod two_origins;
 
@@ -30,4 +33,7 @@ pub const ALL: &[Scenario] = &[
     restart::SCENARIO,
     two_origins::SCENARIO,
     late_news::SCENARIO,
+    readers::SCENARIO,
+    retention::SCENARIO,
+    rollback::SCENARIO,
 ];

@@ -58,6 +58,23 @@ pub enum Event {
         value: Value,
     },
 
+    /// What a reader saw of its tail.
+    Tail {
+        /// Which reader of this run.
+        reader: u32,
+        /// Which row it tails.
+        key: Key,
+        /// What it saw.
+        saw: TailSight,
+    },
+    /// A reader downloaded a payload.
+    PayloadRead {
+        /// Of which row.
+        key: Key,
+        /// Lower-case hex SHA-256 and length of what came, or why it did not.
+        got: Result<(String, u64), String>,
+    },
+
     // The seam.
     /// A node asked who is in the cluster.
     MembersRead(Vec<NodeIndex>),
@@ -245,6 +262,52 @@ pub enum Event {
     Final(Rc<NodeFinal>),
 }
 
+/// A moment in a reader's life.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum TailSight {
+    /// The tail began.
+    Attached,
+    /// An entry came.
+    Entry {
+        /// See spec 3.
+        seq: u64,
+        /// See spec 3.
+        event: Rc<str>,
+        /// See spec 3.
+        data: Value,
+    },
+    /// The terminal row came.
+    Ended {
+        /// As readers see it.
+        row: Value,
+    },
+    /// Nothing more comes.
+    Closed,
+    /// The tail broke off.
+    Failed {
+        /// What the reader was told.
+        cause: String,
+    },
+    /// The reader left.
+    Left,
+    /// Its node died.
+    Lost,
+}
+
+impl fmt::Display for TailSight {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Attached => write!(f, "begins to tail"),
+            Self::Entry { seq, event, data } => write!(f, "sees {seq}: {event} {data}"),
+            Self::Ended { row } => write!(f, "sees the end: {}", row["status"]),
+            Self::Closed => write!(f, "sees that nothing more comes"),
+            Self::Failed { cause } => write!(f, "is told: {cause}"),
+            Self::Left => write!(f, "leaves"),
+            Self::Lost => write!(f, "loses its node"),
+        }
+    }
+}
+
 /// A legal hardship that the design claims to survive; `what` is the kind of choice behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fault {
@@ -360,6 +423,9 @@ impl fmt::Display for Event {
             Self::DeployAnswered { answer: Ok(answer), .. } => write!(f, "deploy answers success: {answer}"),
             Self::DeployAnswered { answer: Err(error), .. } => write!(f, "deploy answers failure: {error}"),
             Self::Setting { name, value } => write!(f, "operator sets {name} to {value}"),
+            Self::Tail { reader, saw, .. } => write!(f, "reader {reader} {saw}"),
+            Self::PayloadRead { got: Ok((_, bytes)), .. } => write!(f, "a reader has downloaded {bytes} bytes"),
+            Self::PayloadRead { got: Err(cause), .. } => write!(f, "a reader cannot download: {cause}"),
             Self::MembersRead(members) => write!(f, "reads the membership: {members:?}"),
             Self::Got { found, .. } => render_got(f, found),
             Self::PutStarted { put, draft, .. } => write!(f, "put {put} takes its snapshot: {}", Row(&draft.value)),
@@ -430,6 +496,7 @@ fn render_journal(f: &mut fmt::Formatter<'_>, entry: &Journal) -> fmt::Result {
         Journal::OperationAnswered { outcome, .. } => write!(f, "answers the operation: {outcome}"),
         Journal::RestartAnswered { outcome, .. } => write!(f, "answers the restart: {outcome}"),
         Journal::Progress { event, data, .. } => write!(f, "{event} {data}"),
+        Journal::PayloadDropped { why, .. } => write!(f, "lets the payload go: {why}"),
         Journal::Dropped { what, cause } => write!(f, "lets pass: {what}: {cause}"),
         Journal::Unhandled { task, error } => {
             write!(f, "task `{task}` ends with an error that nobody handles: {error}")

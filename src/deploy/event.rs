@@ -7,6 +7,7 @@ use std::{
 };
 
 use serde_json::{Map, Value, json};
+use uuid::Uuid;
 
 use super::install::InstallLine;
 use crate::env::NodeName;
@@ -71,6 +72,11 @@ impl Event {
     /// `warning {message}`.
     pub fn warning(message: &str) -> Self {
         Self { name: "warning", data: json!({ "message": message }) }
+    }
+
+    /// `payload_dropped {deployment_id, reason}`: retention has let a payload go.
+    pub fn payload_dropped(deployment_id: Uuid, reason: &str) -> Self {
+        Self { name: "payload_dropped", data: json!({ "deployment_id": deployment_id, "reason": reason }) }
     }
 
     /// `error`: the failure; the last event of a client's stream.

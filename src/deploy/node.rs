@@ -4,9 +4,18 @@ use std::{convert::Infallible, rc::Rc};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::{event::Event, origin, peer, recorder::Upload, recovery, request::DeployRequest, slots::ProjectLocks};
+use super::{
+    event::Event,
+    origin, peer,
+    recorder::Upload,
+    recovery,
+    registry::Registry,
+    request::DeployRequest,
+    rollback::{self, Source},
+    slots::ProjectLocks,
+};
 use crate::{
     env::{Env, Task},
     replication::{self, notes::Notes},
@@ -14,8 +23,9 @@ use crate::{
 
 /// A running node.
 pub struct Node<E: Env> {
-    env: E,
+    pub(super) env: E,
     locks: ProjectLocks,
+    pub(super) registry: Registry<E>,
 }
 
 impl<E: Env> Node<E> {
@@ -27,7 +37,7 @@ impl<E: Env> Node<E> {
     pub async fn start(env: E) -> std::io::Result<Rc<Self>> {
         let interrupted = recovery::recover(&env).await;
         recovery::serve(&env).await;
-        let node = Rc::new(Self { env: env.clone(), locks: ProjectLocks::default() });
+        let node = Rc::new(Self { env: env.clone(), locks: ProjectLocks::default(), registry: Registry::default() });
         let handler = Rc::clone(&node);
         replication::start(
             &env,
@@ -57,32 +67,43 @@ impl<E: Env> Node<E> {
         upload: Option<Upload>,
         sees: impl Fn(&Event) + 'static,
     ) -> Result<Value, Value> {
-        let accepted = DeployRequest::parse(&request).map_err(|error| error.to_string());
-        let accepted = accepted.and_then(|request| match upload {
-            Some(upload) => Ok((request, upload)),
-            None => Err("bad request: `payload` is missing: send the component's archive".to_owned()),
-        });
-        match accepted {
-            Ok((request, upload)) => self.run_apart(request, upload, sees).await,
-            Err(message) => {
-                let failure = serde_json::json!({ "message": message, "code": "bad_request", "phase": "validate" });
+        match self.accept(&request, upload).await {
+            Ok((request, source)) => self.run_apart(request, source, sees).await,
+            Err(failure) => {
                 sees(&Event::error(failure.clone()));
                 Err(failure)
             }
         }
     }
 
+    /// Validates a request, and finds its payload: uploaded or of an earlier deployment.
+    async fn accept(&self, request: &Value, upload: Option<Upload>) -> Result<(DeployRequest, Source), Value> {
+        let bad = |message: String| json!({ "message": message, "code": "bad_request", "phase": "validate" });
+        let request = DeployRequest::parse(request).map_err(|error| bad(error.to_string()))?;
+        let source = match (request.rollback_from, upload) {
+            (None, Some(upload)) => Source::Upload(upload),
+            (Some(id), None) => rollback::find(&self.env, &request, id).await.map_err(|error| error.told())?,
+            (None, None) => {
+                return Err(bad("bad request: `payload` is missing: send the component's archive".to_owned()));
+            }
+            (Some(_), Some(_)) => {
+                return Err(bad("bad request: `rollback_from` comes with a payload: send one of the two".to_owned()));
+            }
+        };
+        Ok((request, source))
+    }
+
     /// Runs the deploy as a task of its own, which nobody's absence ends.
     async fn run_apart(
         &self,
         request: DeployRequest,
-        upload: Upload,
+        source: Source,
         sees: impl Fn(&Event) + 'static,
     ) -> Result<Value, Value> {
-        let (env, locks) = (self.env.clone(), self.locks.clone());
+        let (env, locks, registry) = (self.env.clone(), self.locks.clone(), self.registry.clone());
         let (tx, rx) = tokio::sync::oneshot::channel();
         let deploy = async move {
-            let answer = origin::deploy_component(&env, &locks, request, upload, sees).await;
+            let answer = origin::deploy_component(&env, &locks, &registry, request, source, sees).await;
             // The client has left; the row tells the outcome.
             let _ = tx.send(answer);
         };
@@ -92,6 +113,6 @@ impl<E: Env> Node<E> {
     }
 
     async fn take_operation(self: Rc<Self>, operation: Bytes, notes: Notes) -> Bytes {
-        peer::take_operation(&self.env, &self.locks, &operation, notes).await
+        peer::take_operation(&self.env, &self.locks, &self.registry, &operation, notes).await
     }
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
+    reading::delete::PeerDeletion,
     request::{DeployRequest, InstallPlan},
     slots::ProjectName,
 };
@@ -21,6 +22,8 @@ pub enum Operation {
     DeployComponent(PeerDeploy),
     /// Serve the build of a deployment that you have installed.
     RestartComponent(PeerRestart),
+    /// Let the payload of a deployment go whose origin you are.
+    DeleteDeploymentPayload(PeerDeletion),
 }
 
 /// What the origin forwards of a deploy: never the payload, which the peer has or gets by replication, nor the options

@@ -13,9 +13,12 @@ use super::{
     journal::journal_progress,
     operation::{Operation, PeerDeploy},
     outcome::PeerResult,
-    recorder::{IngestError, NewDeployment, Recorder, Upload},
+    recorder::{IngestError, NewDeployment, Recorder},
+    registry::Registry,
     request::{DeployRequest, PeerFailures, Reach},
     restart::{Restart, RestartError},
+    retention,
+    rollback::Source,
     rollout::Rollout,
     row::{DeployFailure, RestartMode, Status},
     slots::ProjectLocks,
@@ -71,16 +74,17 @@ impl Failure {
     }
 }
 
-/// Deploys `upload` as `request` says. `sees` is called with each event of the client's stream, the last of which is
+/// Deploys `source` as `request` says. `sees` is called with each event of the client's stream, the last of which is
 /// `done` or `error`; returns what that last event said.
 pub(super) async fn deploy_component<E: Env>(
     env: &E,
     locks: &ProjectLocks,
+    registry: &Registry<E>,
     request: DeployRequest,
-    upload: Upload,
+    source: Source,
     sees: impl Fn(&Event) + 'static,
 ) -> Result<Value, Value> {
-    let sees = Rc::new(sees);
+    let (sees, mut source) = (Rc::new(sees), source);
     let progress = ProgressEmitter::default();
     let _client = progress.subscribe({
         let sees = Rc::clone(&sees);
@@ -91,7 +95,7 @@ pub(super) async fn deploy_component<E: Env>(
     });
     let id = env.fresh_id();
     let _journal = journal_progress(env, &progress, id);
-    let answer = Deploy { env, locks, request: &request, progress: &progress, id }.run(upload).await;
+    let answer = Deploy { env, locks, registry, request: &request, progress: &progress, id }.run(&mut source).await;
     match &answer {
         Ok(response) => sees(&Event::done(response.clone())),
         Err(failure) => sees(&Event::error(failure.clone())),
@@ -100,21 +104,23 @@ pub(super) async fn deploy_component<E: Env>(
 }
 
 /// One deploy on its origin.
-struct Deploy<'a, E> {
+struct Deploy<'a, E: Env> {
     env: &'a E,
     locks: &'a ProjectLocks,
+    registry: &'a Registry<E>,
     request: &'a DeployRequest,
     progress: &'a ProgressEmitter,
     id: Uuid,
 }
 
 impl<E: Env> Deploy<'_, E> {
-    async fn run(&self, upload: Upload) -> Result<Value, Value> {
-        let recorder = match self.create().await {
+    async fn run(&self, source: &mut Source) -> Result<Value, Value> {
+        let recorder = match self.create(source.rollback_of()).await {
             Ok(recorder) => recorder,
             Err(error) => return Err(self.told(&Failure::Create(error))),
         };
-        let attempt = match self.attempt(&recorder, upload).await {
+        let _live = self.registry.list(self.id, &recorder);
+        let attempt = match self.attempt(&recorder, source).await {
             Ok(coverage) => self.succeed(&recorder, coverage).await,
             Err(failure) => Err(failure),
         };
@@ -124,7 +130,7 @@ impl<E: Env> Deploy<'_, E> {
         }
     }
 
-    async fn create(&self) -> Result<Recorder<E>, StoreError> {
+    async fn create(&self, rollback_of: Option<Uuid>) -> Result<Recorder<E>, StoreError> {
         let new = NewDeployment {
             deployment_id: self.id,
             project: self.request.project.clone(),
@@ -135,15 +141,15 @@ impl<E: Env> Deploy<'_, E> {
                 Restart::Rolling => Some(RestartMode::Rolling),
             },
             user: self.request.user.clone(),
-            rollback_of: None,
+            rollback_of,
         };
         Recorder::create(self.env, self.progress, new).await
     }
 
     /// Everything up to the verdict.
-    async fn attempt(&self, recorder: &Recorder<E>, upload: Upload) -> Result<Coverage, Failure> {
+    async fn attempt(&self, recorder: &Recorder<E>, source: &mut Source) -> Result<Coverage, Failure> {
         self.emit_phase("prepare", PhaseStatus::Start);
-        recorder.ingest_payload(upload).await?;
+        self.ingest(recorder, source).await?;
         self.build(recorder).await?;
         self.emit_phase("prepare", PhaseStatus::Done);
         let coverage = self.judge(self.replicate(recorder).await)?;
@@ -158,6 +164,17 @@ impl<E: Env> Deploy<'_, E> {
                 Err(Failure::Restart { own, peers: Some(message), failed })
             }
         }
+    }
+
+    async fn ingest(&self, recorder: &Recorder<E>, source: &mut Source) -> Result<(), IngestError> {
+        let ingested = match source {
+            Source::Upload(upload) => recorder.ingest_payload(upload).await,
+            Source::Earlier(earlier) => {
+                let budget = Budget::starting_now(self.request.deployment_timeout);
+                recorder.ingest_payload(std::pin::pin!(earlier.stream(self.env, budget))).await
+            }
+        };
+        ingested.map(drop)
     }
 
     /// Builds from the row's blob, not from the request: what the peers will get is what the origin runs.
@@ -240,6 +257,7 @@ impl<E: Env> Deploy<'_, E> {
     async fn succeed(&self, recorder: &Recorder<E>, coverage: Coverage) -> Result<Value, Failure> {
         self.emit_phase("success", PhaseStatus::Done);
         recorder.finish(Status::Success, None).await.map_err(Failure::Outcome)?;
+        retention::apply(self.env, self.progress, &self.request.project, self.id).await;
         Ok(json!({
             "message": format!("Successfully deployed: {}", self.request.project),
             "deployment_id": self.id,

@@ -12,6 +12,8 @@ use super::{
     event::{ProgressEmitter, Subscription},
     journal::journal_progress,
     operation::{self, Operation, PeerDeploy, PeerRestart, Refusal},
+    reading::delete::take_deletion,
+    registry::Registry,
     restart,
     row::{Deployment, Status},
     slots::ProjectLocks,
@@ -52,10 +54,17 @@ impl PeerError {
 }
 
 /// Carries out a forwarded operation, and returns the answer; a failure is an answer too.
-pub(super) async fn take_operation<E: Env>(env: &E, locks: &ProjectLocks, operation: &Bytes, notes: Notes) -> Bytes {
+pub(super) async fn take_operation<E: Env>(
+    env: &E,
+    locks: &ProjectLocks,
+    registry: &Registry<E>,
+    operation: &Bytes,
+    notes: Notes,
+) -> Bytes {
     let answer = match Operation::parse(operation) {
         Ok((Operation::DeployComponent(deploy), _)) => take_deploy(env, locks, &deploy, notes).await,
         Ok((Operation::RestartComponent(restart), _)) => take_restart(env, locks, &restart).await,
+        Ok((Operation::DeleteDeploymentPayload(deletion), _)) => take_deletion(env, registry, &deletion).await,
         Err(error) => operation::answer(env, env.wall_clock_ms(), Err(unknown(&error))),
     };
     serde_json::to_vec(&answer).expect("an answer is plain JSON").into()

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use serde_json::{Map, Value};
+use uuid::Uuid;
 
 use super::{restart::Restart, slots::ProjectName};
 
@@ -71,6 +72,8 @@ pub struct DeployRequest {
     pub restart: Restart,
     /// Who asks.
     pub user: Option<String>,
+    /// The deployment whose payload is brought back, in place of an upload.
+    pub rollback_from: Option<Uuid>,
 }
 
 impl DeployRequest {
@@ -92,6 +95,7 @@ impl DeployRequest {
             },
             restart: restart(fields)?,
             user: text(fields, "user")?,
+            rollback_from: text(fields, "rollback_from")?.map(|id| earlier(&id)).transpose()?,
         })
     }
 }
@@ -107,15 +111,14 @@ fn refuse_what_is_not_the_clients(fields: &Map<String, Value>) -> Result<(), Inv
     if asks_for("deployment_id") {
         return Err(invalid("deployment_id", "is given by the origin: leave it out"));
     }
-    for (field, instead) in [
-        ("package", "is not supported yet: send the package's archive as payload"),
-        ("rollback_from", "is not supported yet: send the earlier payload again"),
-    ] {
-        if asks_for(field) {
-            return Err(invalid(field, instead));
-        }
+    if asks_for("package") {
+        return Err(invalid("package", "is not supported yet: send the package's archive as payload"));
     }
     Ok(())
+}
+
+fn earlier(id: &str) -> Result<Uuid, InvalidRequest> {
+    id.parse().map_err(|_| invalid("rollback_from", format!("must be the id of an earlier deployment, not {id:?}")))
 }
 
 fn project(fields: &Map<String, Value>) -> Result<ProjectName, InvalidRequest> {

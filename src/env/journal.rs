@@ -38,6 +38,13 @@ pub enum Journal {
         /// Its data.
         data: Value,
     },
+    /// A payload is about to be let go: its row's next put names no blob.
+    PayloadDropped {
+        /// Whose payload.
+        deployment_id: Uuid,
+        /// `deleted`, or which rule of retention.
+        why: &'static str,
+    },
     /// Something failed that must not fail a deploy, and was let pass.
     Dropped {
         /// What: "progress put of …", "listener of …".

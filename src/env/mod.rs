@@ -29,7 +29,7 @@ pub use self::{
     node::NodeName,
     process::{Child, Command, ExitStatus, Output, OutputStream, Processes},
     serving::Serving,
-    table::{Changes, Draft, Key, Position, Record, StoreError, Table, Version},
+    table::{Changes, Draft, Key, Position, Record, RowWatch, StoreError, Table, Version},
     task::{Kill, LocalFuture, Task},
 };
 

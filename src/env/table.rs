@@ -71,6 +71,8 @@ pub enum StoreError {
 pub trait Table {
     /// A subscription to the log.
     type Changes: Changes;
+    /// See [`Table::watch`].
+    type Watch: RowWatch;
 
     /// A fresh hybrid logical timestamp (see [`Version::stamp`]): greater than that of every commit that this copy holds,
     /// and than every one given before. Durable commits that follow are greater still.
@@ -103,6 +105,16 @@ pub trait Table {
     /// The log of commits after `position`, in the order in which they became visible: first what there is, then what
     /// comes. Holds the local commits only; what other nodes wrote comes from them.
     fn changes(&self, position: Position) -> Self::Changes;
+
+    /// Watches a row from now on; it need not exist yet.
+    fn watch(&self, key: &Key) -> Self::Watch;
+}
+
+/// Sees every commit of a row, local or replicated, that happens after [`Table::watch`] returned. Who watches before the
+/// read misses nothing.
+pub trait RowWatch: 'static {
+    /// Resolves after the next commit; at once if one happened since the last call. Safe to cancel.
+    fn changed(&mut self) -> impl Future<Output = ()>;
 }
 
 /// A subscription to a log.

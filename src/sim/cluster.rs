@@ -28,7 +28,7 @@ use super::{
 use crate::{
     check::{DeployFacts, Event, Fault, NodeIndex},
     deploy::{event::Event as Progress, node::Node, recorder::Upload},
-    env::{BlobState, Command, Record},
+    env::{BlobId, BlobState, Command, Record},
 };
 
 /// How long a cluster may take to settle: longer than an install that its origin has given up and that goes on.
@@ -70,6 +70,8 @@ pub struct Deploy {
     pub leaves_after: Option<u64>,
     /// This manifest of the component names what is not in it.
     pub broken: Option<Manifest>,
+    /// It brings back the payload of an earlier deploy of this run, by number, and uploads nothing.
+    pub brings_back: Option<u32>,
 }
 
 impl Deploy {
@@ -231,17 +233,18 @@ impl Cluster {
     pub fn component(&self) -> Deploy {
         let request = json!({ "operation": "deploy_component", "project": self.0.params.component.name });
         let Value::Object(request) = request else { unreachable!("written as an object above") };
-        Deploy { request, leaves_after: None, broken: None }
+        Deploy { request, leaves_after: None, broken: None, brings_back: None }
     }
 
     /// Deploys at `origin` and waits for the answer; a client that loses its node is told so by its own side.
     pub async fn deploy(&self, origin: NodeIndex, deploy: Deploy) -> Answer {
         let number = self.0.deploys.replace(self.0.deploys.get() + 1);
-        let sound = self.0.params.component.variant(number);
+        let sound = self.0.params.component.variant(deploy.brings_back.unwrap_or(number));
         let component = deploy.broken.map_or_else(|| Arc::clone(&sound), |manifest| sound.broken(manifest));
         let facts = facts(&component, number, &deploy);
         self.0.world.record(Some(origin), Event::DeployRequested(Rc::new(facts)));
-        let upload = self.upload(number, origin, &component.payload, deploy.leaves_after);
+        let uploads = deploy.brings_back.is_none();
+        let upload = uploads.then(|| self.upload(number, origin, &component.payload, deploy.leaves_after));
         let Some(answer) = self.ask(origin, number, Value::Object(deploy.request), upload).await else {
             let cause = "the connection to the node is closed".to_owned();
             self.0.world.record(Some(origin), Event::ClientLost { deploy: number, cause: cause.clone() });
@@ -269,6 +272,11 @@ impl Cluster {
         // A node that has died since has closed its door.
         door.send(job).ok()?;
         rx.await.ok()
+    }
+
+    /// Records what a client saw at a node.
+    pub(super) fn record(&self, node: NodeIndex, event: Event) {
+        self.0.world.record(Some(node), event);
     }
 
     /// Waits until every node has started.
@@ -306,7 +314,7 @@ impl Cluster {
         let at_rest = holdings.iter().all(|node| {
             node.leftovers.is_empty()
                 && node.processes.is_empty()
-                && !node.blobs.values().any(|state| matches!(state, BlobState::Writing { .. }))
+                && node.blobs.iter().all(|(id, state)| is_at_rest(*id, state, &node.rows))
                 && node.rows.iter().all(has_ended)
         });
         let all_up = self.0.doors.borrow().iter().all(Option::is_some);
@@ -328,14 +336,22 @@ impl Cluster {
         Box::pin(whole.chain(gone))
     }
 
-    async fn ask(&self, origin: NodeIndex, deploy: u32, request: Value, upload: Upload) -> Option<Answer> {
+    async fn ask(&self, origin: NodeIndex, deploy: u32, request: Value, upload: Option<Upload>) -> Option<Answer> {
         let world = Rc::clone(&self.0.world);
         let sees = move |progress: &Progress| {
             let (event, data) = (progress.name(), progress.data());
             world.record(Some(origin), Event::ClientSaw { deploy, event, data: data.clone() });
         };
-        self.on(origin, move |node| Box::pin(async move { node.deploy_component(request, Some(upload), sees).await }))
-            .await
+        self.on(origin, move |node| Box::pin(async move { node.deploy_component(request, upload, sees).await })).await
+    }
+}
+
+/// A blob is whole and a row names it, or it has failed for good.
+fn is_at_rest(id: BlobId, state: &BlobState, rows: &[Rc<Record>]) -> bool {
+    match state {
+        BlobState::Failed { .. } => true,
+        BlobState::Complete { .. } => rows.iter().any(|record| record.blob == Some(id)),
+        _ => false,
     }
 }
 

@@ -11,6 +11,7 @@ pub mod lives;
 pub mod network;
 pub mod panics;
 pub mod process;
+pub mod reader;
 pub mod run;
 pub mod scenario;
 pub mod scripts;

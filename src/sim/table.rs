@@ -9,12 +9,12 @@ use std::{
     rc::Rc,
 };
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::{choice::Kind, world::Spawner, world::World};
 use crate::{
     check::{Event, NodeIndex},
-    env::{Changes, Draft, Key, NodeName, Position, Record, StoreError, Table, Version},
+    env::{Changes, Draft, Key, NodeName, Position, Record, RowWatch, StoreError, Table, Version},
 };
 
 /// What survives a crash of the node.
@@ -37,13 +37,15 @@ pub struct SimTable {
     tasks: Rc<dyn Spawner>,
     stored: Rc<RefCell<Stored>>,
     logged: Rc<Notify>,
+    watched: Rc<RefCell<BTreeMap<Key, watch::Sender<()>>>>,
     puts: Rc<Cell<u32>>,
 }
 
 impl SimTable {
     /// An empty table of `node`.
     pub fn new(world: Rc<World>, node: NodeIndex, tasks: Rc<dyn Spawner>) -> Self {
-        Self { world, node, tasks, stored: Rc::default(), logged: Rc::default(), puts: Rc::default() }
+        let (stored, logged, watched, puts) = Default::default();
+        Self { world, node, tasks, stored, logged, watched, puts }
     }
 
     /// Every row as it stands, for the harness.
@@ -73,7 +75,14 @@ impl SimTable {
         let record = Rc::new(Record { key: key.clone(), version, value: draft.value.clone(), blob: draft.blob });
         self.stored.borrow_mut().rows.insert(key.clone(), Rc::clone(&record));
         self.record(Event::PutCommitted { put, record: Rc::clone(&record) });
+        self.tell_watchers(key);
         record
+    }
+
+    fn tell_watchers(&self, key: &Key) {
+        if let Some(watched) = self.watched.borrow().get(key) {
+            watched.send_replace(());
+        }
     }
 
     /// Lets the log show a commit: at once, or as much later as the choice says.
@@ -108,6 +117,7 @@ impl SimTable {
 
 impl Table for SimTable {
     type Changes = SimChanges;
+    type Watch = SimRowWatch;
 
     async fn fresh_stamp(&self) -> Result<u64, StoreError> {
         Ok(self.next_stamp(self.world.wall_clock_ms()))
@@ -153,7 +163,11 @@ impl Table for SimTable {
             stored.stamp = stored.stamp.max(record.version.stamp);
             stored.rows.insert(record.key.clone(), Rc::clone(&record));
         }
+        let key = record.key.clone();
         self.record(Event::Replicated { record, taken });
+        if taken {
+            self.tell_watchers(&key);
+        }
         Ok(taken)
     }
 
@@ -174,6 +188,20 @@ impl Table for SimTable {
 
     fn changes(&self, position: Position) -> SimChanges {
         SimChanges { stored: Rc::clone(&self.stored), logged: Rc::clone(&self.logged), position }
+    }
+
+    fn watch(&self, key: &Key) -> SimRowWatch {
+        let mut watched = self.watched.borrow_mut();
+        SimRowWatch(watched.entry(key.clone()).or_insert_with(|| watch::Sender::new(())).subscribe())
+    }
+}
+
+/// Sees every commit of a simulated row.
+pub struct SimRowWatch(watch::Receiver<()>);
+
+impl RowWatch for SimRowWatch {
+    async fn changed(&mut self) {
+        self.0.changed().await.expect("the table outlives its watches: both belong to the node");
     }
 }
 

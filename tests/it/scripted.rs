@@ -15,7 +15,7 @@ use drydock::{
         network::SimNetwork,
         process::SimProcesses,
         serving::SimServing,
-        table::{SimChanges, SimTable},
+        table::{SimChanges, SimRowWatch, SimTable},
     },
 };
 use tokio::time::{Instant, sleep};
@@ -138,6 +138,7 @@ async fn wait(ms: &[u64], number: usize) {
 
 impl Table for ScriptedTable {
     type Changes = SimChanges;
+    type Watch = SimRowWatch;
 
     async fn fresh_stamp(&self) -> Result<u64, StoreError> {
         self.table.fresh_stamp().await
@@ -182,6 +183,10 @@ impl Table for ScriptedTable {
 
     fn changes(&self, position: Position) -> SimChanges {
         self.table.changes(position)
+    }
+
+    fn watch(&self, key: &Key) -> SimRowWatch {
+        self.table.watch(key)
     }
 }
 

@@ -85,16 +85,33 @@ fn runs_an_older_build<'a>(facts: &Facts<'_>, node: NodeIndex, project: &str) ->
 
 /// No node puts an older build in the place of a newer one, so that origins that deploy at the same time agree (M10).
 fn went_back<'a>(facts: &Facts<'_>, node: NodeIndex, project: &str) -> Option<Finding<'a>> {
-    let age_of = |tree: TreeDigest| {
-        let deploy = facts.deploys.iter().find(|deploy| deploy.asked.project == project && deploy.asked.tree == tree);
-        deploy.and_then(|deploy| facts.age(deploy))
+    // A rollback brings an earlier tree again: a tree may be of several deploys, and stands for the oldest that fits.
+    let oldest_from = |tree: TreeDigest, before: Option<_>, at| {
+        let of_tree =
+            facts.deploys.iter().filter(|deploy| deploy.asked.project == project && deploy.asked.tree == tree);
+        let ages: Vec<_> =
+            of_tree.filter(|deploy| deploy.requested < at).filter_map(|deploy| facts.age(deploy)).collect();
+        (ages.is_empty(), ages.into_iter().filter(|age| Some(age) >= before.as_ref()).min())
     };
     let lives = facts.lives(node, project);
-    let mut pairs = lives.windows(2).filter(|pair| !facts.swap_was_undone(node, project, pair[0].0, pair[1].0 + 1));
-    let back = pairs.find(|pair| match (age_of(pair[0].1), age_of(pair[1].1)) {
-        (Some(before), Some(after)) => after < before,
-        _ => false,
+    let (mut newest, mut before) = (None, None);
+    let back = (0..lives.len()).find(|&index| {
+        let (at, tree) = lives[index];
+        if index > 0 && facts.swap_was_undone(node, project, lives[index - 1].0, at + 1) {
+            newest = before.clone();
+            return false;
+        }
+        before = newest.clone();
+        match oldest_from(tree, newest.clone(), at) {
+            (true, _) => false,
+            (false, Some(age)) => {
+                newest = Some(age);
+                false
+            }
+            (false, None) => true,
+        }
     })?;
+    let back = lives.get(back.checked_sub(1)?..=back)?;
     Some(Finding {
         kind: "an older build takes the place of a newer one",
         at: back[1].0,

@@ -217,11 +217,13 @@ impl<'a> Facts<'a> {
         facts
     }
 
-    /// A client that lost its node was not told the deployment's id: its payload tells it, which is another in each deploy.
+    /// A client that lost its node was not told the deployment's id: its payload tells it, which is another in each deploy
+    /// (a rollback's comes again, so only puts after the request count). An answer without an id is of no deployment.
     fn know_lost_deploys(&mut self) {
-        for deploy in self.deploys.iter_mut().filter(|deploy| deploy.id.is_none()) {
+        for deploy in self.deploys.iter_mut().filter(|deploy| deploy.id.is_none() && deploy.answer.is_none()) {
             let hash = Some(&deploy.asked.payload_hash);
-            let put = self.puts.iter().find(|put| put.node == deploy.origin && put.row.payload_hash.as_ref() == hash);
+            let mut asked = self.puts.iter().filter(|put| put.started > deploy.requested);
+            let put = asked.find(|put| put.node == deploy.origin && put.row.payload_hash.as_ref() == hash);
             deploy.id = put.and_then(|put| put.key.parse().ok());
         }
     }

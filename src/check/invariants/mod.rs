@@ -11,6 +11,7 @@ mod conv;
 mod cover;
 mod cpu;
 mod cursor;
+mod deletion;
 mod facts;
 mod hash;
 mod lines;
@@ -20,6 +21,8 @@ mod nounhandled;
 mod oneterm;
 mod peers;
 mod quiet;
+mod readers;
+mod retain;
 mod tail;
 mod term;
 mod truth;
@@ -42,6 +45,7 @@ pub const ALL: &[Invariant] = &[
     bytes::BYTES,
     hash::HASH,
     noorphan::NOORPHAN,
+    retain::RETAIN,
     wake::WAKE,
     budget::BUDGET,
     cause::CAUSE,

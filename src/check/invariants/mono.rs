@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
+    deletion::{is_recorded, only_lets_payload_go},
     facts::{Facts, Shown},
     verdict::{Finding, Inquiry},
 };
@@ -54,7 +55,17 @@ fn regression<'a>(facts: &Facts<'_>, before: &Shown, after: &Shown) -> Option<(&
     let lost = old.payload_hash.is_some() && new.payload_hash.is_none()
         || old.payload_size.is_some() && new.payload_size.is_none()
         || old.payload_blob.is_some() && new.payload_blob.is_none();
-    (lost && !taken_back(facts, after)).then(|| ("payload lost", "its payload is empty again".to_owned()))
+    let let_go = lost && is_let_go(facts, after);
+    (lost && !let_go && !taken_back(facts, after)).then(|| ("payload lost", "its payload is empty again".to_owned()))
+}
+
+/// A recorded deletion changes nothing of the ended row but the payload's presence. What a node showed before may be an
+/// older version: not each one comes to every node.
+fn is_let_go(facts: &Facts<'_>, after: &Shown) -> bool {
+    let ends = facts.shown.iter().filter(|shown| shown.local && shown.record.key == after.record.key);
+    let mut ends = ends.filter(|shown| shown.at < after.at && shown.row.is_terminal());
+    is_recorded(facts, &after.record.key, after.at)
+        && ends.any(|end| only_lets_payload_go(&end.record.value, &after.record.value))
 }
 
 /// An ingest that fails takes the payload back, before any peer is asked.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     facts::{Facts, LogEntry, Shown},
+    readers,
     verdict::{Finding, Inquiry},
 };
 use crate::{
@@ -15,7 +16,8 @@ use crate::{
 pub(super) const TAIL: Invariant = Invariant {
     name: "TAIL",
     sentence: "the persisted log is bounded and gap-free but for its marker, which counts exactly what it dropped; the \
-               client's stream is every event once, and ends with exactly one of done and error",
+               client's stream is every event once, and ends with exactly one of done and error; a live tail is a copy of \
+               the log without gap and repeat, and ends once, after the row's end is durable",
     check,
 };
 
@@ -31,6 +33,7 @@ fn check(facts: &Facts<'_>) -> Judgement {
             inquiry.look(|| wrong_stream(facts, index));
         }
     }
+    readers::look(&mut inquiry, facts);
     inquiry.done()
 }
 

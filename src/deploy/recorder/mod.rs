@@ -9,7 +9,12 @@
 mod flush;
 mod ingest;
 
-use std::{cell::RefCell, convert::Infallible, rc::Rc, time::Duration};
+use std::{
+    cell::RefCell,
+    convert::Infallible,
+    rc::{Rc, Weak},
+    time::Duration,
+};
 
 use serde_json::Value;
 use tokio::{
@@ -90,6 +95,19 @@ enum Hearing {
     Closed,
 }
 
+/// How far a recorder has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// It hears of the deployment.
+    Open,
+    /// It hears nothing more; its end is on the way to the store.
+    Ending,
+    /// Its end is durable.
+    Ended,
+    /// The store has refused its end for long: the row in the table tells when it ends.
+    Lost,
+}
+
 struct State {
     row: Deployment,
     hearing: Hearing,
@@ -105,10 +123,27 @@ struct Inner<E> {
     turn: Mutex<()>,
     /// How the terminal put ended, once it has.
     ended: watch::Sender<Option<Result<(), StoreError>>>,
+    /// Wakes live readers: the row has changed, or its end is durable.
+    changes: watch::Sender<()>,
 }
 
 /// A deployment's recorder. Clones are handles to the same one.
 pub struct Recorder<E>(Rc<Inner<E>>);
+
+/// A hold on a recorder that keeps it from nothing: see [`super::registry`].
+pub(super) struct WeakRecorder<E>(Weak<Inner<E>>);
+
+impl<E> WeakRecorder<E> {
+    pub(super) fn upgrade(&self) -> Option<Recorder<E>> {
+        self.0.upgrade().map(Recorder)
+    }
+}
+
+impl<E> Recorder<E> {
+    pub(super) fn downgrade(&self) -> WeakRecorder<E> {
+        WeakRecorder(Rc::downgrade(&self.0))
+    }
+}
 
 impl<E> Clone for Recorder<E> {
     fn clone(&self) -> Self {
@@ -131,6 +166,7 @@ impl<E: Env> Recorder<E> {
             state: RefCell::new(state),
             turn: Mutex::new(()),
             ended: watch::Sender::new(None),
+            changes: watch::Sender::new(()),
         }));
         recorder.put().await?;
         recorder.listen(progress);
@@ -152,6 +188,26 @@ impl<E: Env> Recorder<E> {
     /// The row as it is now, for live readers.
     pub fn snapshot(&self) -> Deployment {
         self.0.state.borrow().row.clone()
+    }
+
+    /// Sees every change of the row in memory from now on, and its end once that is durable.
+    pub fn watch(&self) -> watch::Receiver<()> {
+        self.0.changes.subscribe()
+    }
+
+    /// How far the deployment has come, for live readers. Its end is not told before it is durable (museum R05).
+    pub fn stage(&self) -> Stage {
+        match (&*self.0.ended.borrow(), self.0.state.borrow().hearing) {
+            (Some(Ok(())), _) => Stage::Ended,
+            (Some(Err(_)), _) => Stage::Lost,
+            (None, Hearing::Closed) => Stage::Ending,
+            (None, Hearing::Open) => Stage::Open,
+        }
+    }
+
+    /// The event log as it is now: what [`Recorder::snapshot`] shows of it, without the rest of the row.
+    pub fn with_log<T>(&self, read: impl FnOnce(&EventLog) -> T) -> T {
+        read(&self.0.state.borrow().row.event_log)
     }
 
     /// Takes up one peer's outcome, under its node's name.
@@ -194,6 +250,8 @@ impl<E: Env> Recorder<E> {
             return false;
         }
         change(&mut state.row);
+        drop(state);
+        self.0.changes.send_replace(());
         true
     }
 
@@ -219,6 +277,7 @@ impl<E: Env> Recorder<E> {
             self.end_later(cause.clone());
         }
         self.0.ended.send_replace(Some(ended.clone()));
+        self.0.changes.send_replace(());
         ended
     }
 

@@ -15,7 +15,7 @@ use proptest::{prelude::*, sample::Index};
 use tar::{Builder, EntryType, Header};
 use tokio_util::io::StreamReader;
 
-use super::{choices, kept_in, source};
+use super::{Immortal, choices, kept_in, source};
 use crate::story::{cluster_of, tell};
 
 type Tree = BTreeMap<String, Entry>;
@@ -129,7 +129,7 @@ fn unpacked(payload: &[u8], cuts: &[Index], choices: Vec<u32>) -> Result<TreeDig
     };
     match choices.is_empty() {
         true => tell(&cluster_of(1), Calm, story).0,
-        false => tell(&cluster_of(1), source(choices), story).0,
+        false => tell(&cluster_of(1), Immortal(source(choices)), story).0,
     }
 }
 

@@ -14,7 +14,7 @@ use proptest::{
     sample::{Index, select},
 };
 
-use super::{choices, kept_in, source};
+use super::{Immortal, choices, kept_in, source};
 use crate::story::{cluster_of, tell};
 
 const BREAKS: [&[u8]; 4] = [b"\n", b"\r\n", b"\r", b"\n\n"];
@@ -112,7 +112,7 @@ proptest! {
             let _ = cluster.deploy(NodeIndex(0), cluster.component()).await;
             cluster.settle().await;
         };
-        let ((), report) = tell(&cluster_of(2), source(choices), story);
+        let ((), report) = tell(&cluster_of(2), Immortal(source(choices)), story);
         prop_assert_eq!(report.violation(), None);
     }
 }

@@ -18,7 +18,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use super::{choices, kept_in, source};
+use super::{Immortal, choices, kept_in, source};
 use crate::story::{cluster_of, tell};
 
 /// What a recorder is told.
@@ -137,7 +137,7 @@ proptest! {
 
     #[test]
     fn the_end_holds_every_outcome_heard_before_it_and_nothing_follows(steps in steps(), choices in choices(80)) {
-        let (heard, report) = tell(&cluster_of(1), source(choices), |cluster| hear(cluster, steps));
+        let (heard, report) = tell(&cluster_of(1), Immortal(source(choices)), |cluster| hear(cluster, steps));
         let rows = committed(&report.trace);
         if let Some(heard) = heard {
             let ends: Vec<_> = rows.iter().filter(|row| row.status.is_terminal()).collect();
@@ -150,7 +150,7 @@ proptest! {
 
     #[test]
     fn a_row_never_holds_two_outcomes_of_one_node(steps in steps(), choices in choices(80)) {
-        let (_, report) = tell(&cluster_of(1), source(choices), |cluster| hear(cluster, steps));
+        let (_, report) = tell(&cluster_of(1), Immortal(source(choices)), |cluster| hear(cluster, steps));
         for row in committed(&report.trace) {
             let mut nodes: Vec<_> = row.peer_results.iter().map(|result| result.node().to_string()).collect();
             nodes.sort();

@@ -1,0 +1,43 @@
+//! Seven small deploys of one project, with an operator's limits on how many payloads stay.
+//!
+//! Simulates a project that is deployed often: retention lets old payloads go after each success, and an operator deletes
+//! one by hand, from any node. Fails when a payload goes that a peer still needs, when a row changes in anything but its
+//! payload, or when a node keeps bytes that no row names.
+
+use crate::{
+    check::NodeIndex,
+    deploy::retention::{PAYLOAD_BYTES_MAX, PAYLOADS_KEPT},
+    sim::{cluster::Cluster, scenario::Scenario, scripts},
+};
+
+pub(super) const SCENARIO: Scenario = Scenario {
+    name: "retention",
+    summary: "seven small deploys from changing origins; old payloads go, one is deleted by hand; rows stay",
+    tell: |cluster| Box::pin(tell(cluster)),
+};
+
+const DEPLOYS: u32 = 7;
+
+async fn tell(cluster: Cluster) {
+    cluster.script(scripts::instant_success);
+    cluster.set(PAYLOADS_KEPT, cluster.choose_from(&[5, 2, 0, 1]));
+    if cluster.choose(4) == 3 {
+        cluster.set(PAYLOAD_BYTES_MAX, 1);
+    }
+    for _ in 0..DEPLOYS {
+        let origin = node(&cluster);
+        let _ = cluster.deploy(origin, cluster.component()).await;
+    }
+    let listed = cluster.deployments(node(&cluster)).await;
+    if !listed.is_empty() {
+        let id = listed[cluster.choose(listed.len() as u32) as usize]["deployment_id"].as_str().map(str::to_owned);
+        for _ in 0..1 + cluster.choose(2) {
+            let _ = cluster.delete_payload(node(&cluster), id.as_deref().unwrap_or_default()).await;
+        }
+    }
+    cluster.settle().await;
+}
+
+fn node(cluster: &Cluster) -> NodeIndex {
+    NodeIndex(cluster.choose(u32::from(cluster.nodes())) as u8)
+}

@@ -1,0 +1,57 @@
+//! The recorders that are at work on a node: where its readers find the rows that are still in memory.
+
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    rc::{Rc, Weak},
+};
+
+use uuid::Uuid;
+
+use super::recorder::{Recorder, WeakRecorder};
+use crate::env::Env;
+
+type ById<E> = RefCell<BTreeMap<Uuid, WeakRecorder<E>>>;
+
+/// A node's live recorders, by deployment. Clones are handles to the same registry; it keeps no recorder alive.
+pub struct Registry<E>(Rc<ById<E>>);
+
+impl<E> Clone for Registry<E> {
+    fn clone(&self) -> Self {
+        Self(Rc::clone(&self.0))
+    }
+}
+
+impl<E> Default for Registry<E> {
+    fn default() -> Self {
+        Self(Rc::default())
+    }
+}
+
+impl<E: Env> Registry<E> {
+    /// Lists a recorder for as long as the listing is held: to the end of its deploy, and so past its terminal put.
+    pub fn list(&self, id: Uuid, recorder: &Recorder<E>) -> Listing<E> {
+        self.0.borrow_mut().insert(id, recorder.downgrade());
+        Listing { id, registry: Rc::downgrade(&self.0) }
+    }
+
+    /// The recorder of a deployment, if it is at work on this node.
+    pub fn live(&self, id: Uuid) -> Option<Recorder<E>> {
+        self.0.borrow().get(&id)?.upgrade()
+    }
+}
+
+/// A recorder's place in the registry; dropping it gives it up.
+#[must_use = "dropping a listing ends it"]
+pub struct Listing<E> {
+    id: Uuid,
+    registry: Weak<ById<E>>,
+}
+
+impl<E> Drop for Listing<E> {
+    fn drop(&mut self) {
+        if let Some(registry) = self.registry.upgrade() {
+            registry.borrow_mut().remove(&self.id);
+        }
+    }
+}

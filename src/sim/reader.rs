@@ -1,0 +1,121 @@
+//! Readers of deployments: clients that list, tail, download and delete, on any node. What each saw is in the trace.
+
+use std::{rc::Rc, time::Duration};
+
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use super::{cluster::Cluster, env::SimEnv};
+use crate::{
+    check::{Event, NodeIndex, TailSight},
+    deploy::{hashing::Hashing, node::Node, reading::tail::TailItem},
+};
+
+/// How often a reader that waits for a deployment to show looks for it, and how many times.
+const LOOK_EVERY: Duration = Duration::from_millis(3);
+const LOOKS_MAX: u32 = 2_000;
+
+/// How a reader behaves.
+#[derive(Clone, Copy, Debug)]
+pub struct Habit {
+    /// Its number in this run.
+    pub reader: u32,
+    /// It comes so much later than it could.
+    pub late: Duration,
+    /// It takes so long over each item.
+    pub pause: Duration,
+    /// It leaves after so many items.
+    pub leaves_after: Option<u32>,
+}
+
+impl Cluster {
+    /// A client tails the newest deployment that `node` knows, from its first event until the tail ends or the client
+    /// leaves.
+    pub async fn tail_newest(&self, node: NodeIndex, habit: Habit) {
+        let cluster = self.clone();
+        let read = self.on(node, move |at| {
+            Box::pin(async move {
+                sleep(habit.late).await;
+                let Some(id) = newest(&at).await else { return };
+                follow(&cluster, node, &at, &id, habit).await;
+            })
+        });
+        if read.await.is_none() {
+            let saw = TailSight::Lost;
+            self.record(node, Event::Tail { reader: habit.reader, key: "".into(), saw });
+        }
+    }
+
+    /// A client downloads the payload of the newest deployment that `node` knows, and takes `pause` over each piece.
+    pub async fn download_newest(&self, node: NodeIndex, pause: Duration) {
+        let cluster = self.clone();
+        let _ = self
+            .on(node, move |at| {
+                Box::pin(async move {
+                    let Some(id) = newest(&at).await else { return };
+                    let got = download(&at, &id, pause).await;
+                    cluster.record(node, Event::PayloadRead { key: id.into(), got });
+                })
+            })
+            .await;
+    }
+
+    /// The deployments that `node` knows, newest first; none when it is down.
+    pub async fn deployments(&self, node: NodeIndex) -> Vec<Value> {
+        let listed = self.on(node, |at| Box::pin(async move { at.list_deployments(&json!({})).await })).await;
+        let listed = listed.and_then(Result::ok).unwrap_or_default();
+        listed["deployments"].as_array().cloned().unwrap_or_default()
+    }
+
+    /// Has a node delete a deployment's payload.
+    pub async fn delete_payload(&self, node: NodeIndex, id: &str) -> Option<Result<Value, Value>> {
+        let request = json!({ "deployment_id": id });
+        self.on(node, move |at| Box::pin(async move { at.delete_deployment_payload(&request).await })).await
+    }
+}
+
+async fn newest(at: &Rc<Node<SimEnv>>) -> Option<String> {
+    for _ in 0..LOOKS_MAX {
+        let listed = at.list_deployments(&json!({ "limit": 1 })).await.unwrap_or_default();
+        if let Some(id) = listed["deployments"][0]["deployment_id"].as_str() {
+            return Some(id.to_owned());
+        }
+        sleep(LOOK_EVERY).await;
+    }
+    None
+}
+
+async fn follow(cluster: &Cluster, node: NodeIndex, at: &Rc<Node<SimEnv>>, id: &str, habit: Habit) {
+    let saw = |saw| cluster.record(node, Event::Tail { reader: habit.reader, key: id.into(), saw });
+    // A store that refuses the first look has a client that tries again; this one does not.
+    let Ok(mut tail) = at.tail_deployment(&json!({ "deployment_id": id })).await else { return };
+    saw(TailSight::Attached);
+    let mut items = 0;
+    loop {
+        match tail.next().await {
+            Ok(Some(TailItem::Entry(entry))) => {
+                saw(TailSight::Entry { seq: entry.seq, event: entry.event, data: entry.data });
+            }
+            Ok(Some(TailItem::End(row))) => saw(TailSight::Ended { row: row.to_public() }),
+            Ok(None) => return saw(TailSight::Closed),
+            Err(error) => return saw(TailSight::Failed { cause: error.to_string() }),
+        }
+        items += 1;
+        if habit.leaves_after.is_some_and(|most| items >= most) {
+            return saw(TailSight::Left);
+        }
+        sleep(habit.pause).await;
+    }
+}
+
+/// The hash and length of what came.
+async fn download(at: &Rc<Node<SimEnv>>, id: &str, pause: Duration) -> Result<(String, u64), String> {
+    let payload =
+        at.get_deployment_payload(&json!({ "deployment_id": id })).await.map_err(|error| error.to_string())?;
+    let (mut stream, mut hashing) = (payload.stream(), Hashing::default());
+    while let Some(piece) = stream.next().await.map_err(|error| error.to_string())? {
+        hashing.update(&piece);
+        sleep(pause).await;
+    }
+    Ok((hashing.hash(), hashing.bytes()))
+}
