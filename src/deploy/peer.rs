@@ -15,7 +15,6 @@ use super::{
     reading::delete::take_deletion,
     registry::Registry,
     restart,
-    row::{Deployment, Status},
     slots::ProjectLocks,
 };
 use crate::{
@@ -29,14 +28,6 @@ pub enum PeerError {
     /// The row did not come, or its payload did not.
     #[error(transparent)]
     Row(#[from] AwaitRowError),
-    /// The deployment is over: its origin gave up before this peer saw the row (museum P18).
-    #[error("deployment {id} is already {status}: it is not installed any more; deploy again")]
-    AlreadyOver {
-        /// Which deployment.
-        id: uuid::Uuid,
-        /// How it ended.
-        status: Status,
-    },
     /// The build failed.
     #[error(transparent)]
     Build(#[from] BuildError),
@@ -47,7 +38,6 @@ impl PeerError {
     fn code(&self) -> &'static str {
         match self {
             Self::Row(error) => error.code(),
-            Self::AlreadyOver { .. } => "already_over",
             Self::Build(error) => error.code(),
         }
     }
@@ -101,7 +91,6 @@ async fn take_restart<E: Env>(env: &E, locks: &ProjectLocks, restart: &PeerResta
 async fn install<E: Env>(env: &E, locks: &ProjectLocks, operation: &PeerDeploy, notes: Notes) -> Result<(), PeerError> {
     let budget = Budget::starting_now(Duration::from_millis(operation.deployment_timeout));
     let deployment = await_deployment_row(env, operation.deployment_id, budget).await?;
-    refuse_what_is_over(&deployment)?;
     let progress = ProgressEmitter::default();
     let _journal = journal_progress(env, &progress, operation.deployment_id);
     let _origin = tell_lines(&progress, notes);
@@ -117,11 +106,4 @@ fn tell_lines(progress: &ProgressEmitter, notes: Notes) -> Subscription {
         }
         Ok(())
     })
-}
-
-fn refuse_what_is_over(deployment: &Deployment) -> Result<(), PeerError> {
-    if deployment.status.is_terminal() {
-        return Err(PeerError::AlreadyOver { id: deployment.deployment_id, status: deployment.status });
-    }
-    Ok(())
 }

@@ -12,6 +12,7 @@
 mod canaries;
 mod capsules;
 mod exhibits;
+mod install;
 mod load;
 mod properties;
 mod restarts;
