@@ -187,6 +187,13 @@ pub enum Event {
         /// How many bytes were added.
         bytes: u64,
     },
+    /// The live path of a project leads to another tree from now on.
+    Live {
+        /// Which project.
+        project: String,
+        /// Which tree; `None` when it leads to no directory.
+        tree: Option<TreeDigest>,
+    },
     /// A child process was started.
     ProcessStarted {
         /// Its number on this node.
@@ -223,8 +230,8 @@ pub enum Event {
     // The harness.
     /// A node died: its tasks, processes and connections are gone.
     Crashed {
-        /// Its connections fell silent, rather than being closed.
-        silent: bool,
+        /// How.
+        death: Death,
     },
     /// A node that had died starts again.
     Restarted,
@@ -305,6 +312,30 @@ impl fmt::Display for TailSight {
             Self::Left => write!(f, "leaves"),
             Self::Lost => write!(f, "loses its node"),
         }
+    }
+}
+
+/// How a node dies. What its devices had made durable is there at its next start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Death {
+    /// Its process ends, and the machine closes its connections.
+    Closed,
+    /// Its process ends, and the machine resets its connections.
+    Reset,
+    /// Nothing is heard of it any more: the others see half-open connections.
+    Silent,
+    /// The same, and a part of what was not synced is lost.
+    PowerLoss,
+}
+
+impl fmt::Display for Death {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Closed => "crashes; its connections are closed",
+            Self::Reset => "crashes; its connections are reset",
+            Self::Silent => "crashes; its connections fall silent",
+            Self::PowerLoss => "loses power; its connections fall silent",
+        })
     }
 }
 
@@ -449,6 +480,8 @@ impl fmt::Display for Event {
             Self::Renamed { from, to, tree } => write!(f, "renames {from} to {to} (tree {tree})"),
             Self::Removed { path } => write!(f, "removes {path}"),
             Self::Written { path, bytes } => write!(f, "writes {bytes} bytes to {path}"),
+            Self::Live { project, tree: Some(tree) } => write!(f, "holds tree {tree} as `{project}`"),
+            Self::Live { project, tree: None } => write!(f, "holds no build of `{project}` any more"),
             Self::ProcessStarted { process, command } => write!(f, "process {process} starts: {command}"),
             Self::ProcessOutput { process, stream, bytes } => {
                 write!(f, "process {process} writes to {}: {}", stream.as_str(), bytes.escape_ascii())
@@ -456,8 +489,7 @@ impl fmt::Display for Event {
             Self::ProcessExited { process, status } => write!(f, "process {process} ends: {status}"),
             Self::Serves { project, build } => write!(f, "serves the build of {} as `{project}`", Short(*build)),
             Self::Journal(entry) => render_journal(f, entry),
-            Self::Crashed { silent: false } => write!(f, "crashes; its connections are closed"),
-            Self::Crashed { silent: true } => write!(f, "crashes; its connections fall silent"),
+            Self::Crashed { death } => write!(f, "{death}"),
             Self::Restarted => write!(f, "starts again"),
             Self::Healed => write!(f, "everything heals: no more faults"),
             Self::ClientLost { cause, .. } => write!(f, "client loses its node: {cause}"),

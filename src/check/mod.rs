@@ -11,7 +11,7 @@ mod trace;
 
 pub use self::{
     digest::{TreeDigest, TreeEntry, TreeHasher},
-    event::{DeployFacts, Event, Fault, NodeFinal, TailSight},
+    event::{Death, DeployFacts, Event, Fault, NodeFinal, TailSight},
     judge::{Invariant, Judgement, Violation, judge},
     trace::{Entry, NodeIndex, Trace},
 };

@@ -18,7 +18,7 @@ use super::{
     request::InstallPlan,
     retry::{drop_told, until_done},
     row::{Deployment, Status},
-    slots::{self, ProjectLocks, Slots, SwapError},
+    slots::{self, ProjectLocks, ProjectName, Slots, SwapError},
 };
 use crate::env::{BlobId, Disk, Env, Table};
 
@@ -117,16 +117,35 @@ pub(super) async fn build<E: Env>(
     // Another deploy's installer may have been waited for: that is no wait for the payload.
     let plan = Plan { budget: plan.budget.not_counting_since(waiting_since), ..*plan };
     let built = stage_and_swap(env, locks, progress, &plan, slots.clone()).await;
-    let done_with = match &built {
-        Ok(previous) => [Some(slots.staged.clone()), previous.clone()].into_iter().flatten().collect(),
-        // The new build is live after all.
-        Err(BuildError::Swap(SwapError::NotDurable { .. })) => vec![slots.staged.clone()],
-        Err(_) => slots.remains(),
-    };
-    for path in done_with {
-        remove(env, path).await;
+    match &built {
+        Ok(()) | Err(BuildError::Swap(SwapError::NotDurable { .. })) => {
+            remove(env, slots.staged).await;
+            clear(env, locks, project).await;
+        }
+        Err(_) => {
+            for path in slots.remains() {
+                remove(env, path).await;
+            }
+        }
     }
-    built.map(drop)
+    built
+}
+
+/// Lets the builds go that are not live any more. The caller builds the project; a disk that does not take it is asked
+/// again, between other deploys, while nobody waits for it.
+async fn clear<E: Env>(env: &E, locks: &ProjectLocks, project: &ProjectName) {
+    let Err(cause) = slots::clear(env.disk(), project).await else { return };
+    let what = format!("removal of earlier builds of `{project}`");
+    drop_told(env, &what, &cause);
+    let (env, locks, project) = (env.clone(), locks.clone(), project.clone());
+    env.clone().spawn_background(what.clone(), async move {
+        let clear = async || {
+            let _no_other = locks.build(&project).await;
+            slots::clear(env.disk(), &project).await
+        };
+        until_done(&env, &what, clear).await;
+        Ok::<(), Infallible>(())
+    });
 }
 
 /// Removes what nobody needs any more; a disk that does not take it is asked again, while nobody waits for it.
@@ -147,7 +166,7 @@ async fn stage_and_swap<E: Env>(
     progress: &ProgressEmitter,
     plan: &Plan<'_>,
     mut slots: Slots,
-) -> Result<Option<PathBuf>, BuildError> {
+) -> Result<(), BuildError> {
     refuse_what_is_over(env, plan.deployment).await?;
     slots::refuse_older(env.disk(), &slots).await?;
     slots.staged = in_phase(progress, "extract", extract(env, plan, &slots)).await?;

@@ -25,6 +25,9 @@ const COMPONENTS: &str = "components";
 const BUILDS: &str = "builds";
 const STAGING: &str = "staging";
 
+/// Begins the name of a link that is not live yet.
+const FRESH: &str = ".next-";
+
 /// The most bytes that a project's name may have: what a directory's name may have on every file system.
 const NAME_BYTES_MAX: usize = 200;
 
@@ -158,7 +161,7 @@ impl Slots {
 
     /// What a deploy that fails may leave behind.
     pub fn remains(&self) -> Vec<PathBuf> {
-        vec![self.staged.clone(), self.kept(), fresh_link(&self.build)]
+        vec![self.staged.clone(), self.kept(), fresh_link(&self.project, &self.build)]
     }
 
     /// Where it stands once it is put together.
@@ -230,20 +233,31 @@ pub async fn refuse_older(disk: &impl Disk, slots: &Slots) -> Result<Option<Buil
     }
 }
 
-/// Makes the staged build live in the place of the previous one, which it returns: let it go when nobody needs it. The
-/// live path leads to a whole build at every instant, and after a crash at any point.
+/// Makes the staged build live in the place of the previous one, which stays until [`clear`] lets it go. The live path
+/// leads to a whole build at every instant, and after a crash at any point.
 ///
 /// # Errors
 /// The previous build is live then, but for [`SwapError::NotDurable`].
-pub async fn swap(disk: &impl Disk, slots: &Slots) -> Result<Option<PathBuf>, SwapError> {
+pub async fn swap(disk: &impl Disk, slots: &Slots) -> Result<(), SwapError> {
     let previous = refuse_older(disk, slots).await?.filter(|live| *live != slots.build);
     keep(disk, slots).await?;
     point_at(disk, &slots.project, &slots.build).await.map_err(at("rename the link to the build"))?;
     // A rename is durable only with its directory.
-    if let Err(cause) = disk.sync_dir(Path::new(COMPONENTS)).await {
-        return Err(undo(disk, &slots.project, previous.as_ref(), cause).await);
+    match disk.sync_dir(Path::new(COMPONENTS)).await {
+        Ok(()) => Ok(()),
+        Err(cause) => Err(undo(disk, &slots.project, previous.as_ref(), cause).await),
     }
-    Ok(previous.map(|build| builds_path(&slots.project).join(build.directory())))
+}
+
+/// Makes what is live durable, then lets go of every other build of the project. No deploy of it may be at work.
+pub async fn clear(disk: &impl Disk, project: &ProjectName) -> io::Result<()> {
+    disk.sync_dir(Path::new(COMPONENTS)).await?;
+    for (name, _) in disk.read_dir(Path::new(COMPONENTS)).await? {
+        if is_fresh_link_of(project, &name) {
+            disk.remove_all(&Path::new(COMPONENTS).join(name)).await?;
+        }
+    }
+    clear_builds(disk, project).await
 }
 
 /// Moves the staged build to its place, whole and durable before any link leads there.
@@ -258,13 +272,19 @@ async fn keep(disk: &impl Disk, slots: &Slots) -> Result<(), SwapError> {
     disk.sync_dir(Path::new(BUILDS)).await.map_err(at("sync the builds directory"))
 }
 
-fn fresh_link(build: &BuildId) -> PathBuf {
-    Path::new(COMPONENTS).join(format!(".next-{}", build.deployment))
+fn fresh_link(project: &ProjectName, build: &BuildId) -> PathBuf {
+    Path::new(COMPONENTS).join(format!("{FRESH}{}-{project}", build.deployment))
+}
+
+/// Is this the name of a link of the project that never went live?
+fn is_fresh_link_of(project: &ProjectName, name: &str) -> bool {
+    let rest = name.strip_prefix(FRESH).and_then(|rest| rest.split_at_checked(uuid::fmt::Hyphenated::LENGTH));
+    rest.is_some_and(|(_, of)| of.strip_prefix('-') == Some(&project.0))
 }
 
 /// Lets the live path lead to a build: by the rename of a fresh link, which is atomic.
 async fn point_at(disk: &impl Disk, project: &ProjectName, build: &BuildId) -> io::Result<()> {
-    let fresh = fresh_link(build);
+    let fresh = fresh_link(project, build);
     disk.remove_all(&fresh).await?;
     disk.symlink(&Path::new("..").join(builds_path(project)).join(build.directory()), &fresh).await?;
     disk.rename(&fresh, &live_path(project)).await
@@ -287,9 +307,11 @@ async fn undo(disk: &impl Disk, project: &ProjectName, previous: Option<&BuildId
 pub async fn recover(disk: &impl Disk) -> io::Result<()> {
     disk.create_dir_all(Path::new(COMPONENTS)).await?;
     disk.create_dir_all(Path::new(BUILDS)).await?;
+    // What goes live later syncs its own directories, and relies on the names of these two.
+    disk.sync_dir(Path::new("")).await?;
     disk.remove_all(Path::new(STAGING)).await?;
     for (name, _) in disk.read_dir(Path::new(COMPONENTS)).await? {
-        if name.starts_with(".next-") {
+        if name.starts_with(FRESH) {
             disk.remove_all(&Path::new(COMPONENTS).join(name)).await?;
         }
     }

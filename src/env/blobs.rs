@@ -62,6 +62,9 @@ pub enum BlobError {
 }
 
 /// One node's blobs.
+///
+/// What a resolved call has done to a blob that is complete or failed, or let go, is durable. Of a blob that was being
+/// written when its node died, the next life finds any first part, still [`BlobState::Writing`], or nothing.
 pub trait Blobs {
     /// See [`Blobs::watch`].
     type Watch: BlobWatch;

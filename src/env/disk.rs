@@ -1,6 +1,7 @@
 //! The few file operations that staging, swap and recovery need.
 //!
-//! Paths are relative to the node's own directory, `/`-separated and without `.` or `..`.
+//! Paths are relative to the node's own directory (which is the empty path, and durable), `/`-separated and without `.` or
+//! `..`.
 
 use std::{
     future::Future,
@@ -30,7 +31,10 @@ pub struct Metadata {
     pub bytes: u64,
 }
 
-/// One node's directory. Errors are those of `std::fs`; what was not synced may be lost in a crash.
+/// One node's directory. Errors are those of `std::fs`.
+///
+/// What was not synced may be lost with the node's power, though not by the death of its process alone: bytes of files that
+/// were not synced, and names of directories that were not. A rename is atomic even then.
 pub trait Disk {
     /// A file being written.
     type File: File;

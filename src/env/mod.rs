@@ -15,6 +15,7 @@ mod journal;
 mod network;
 mod node;
 mod process;
+mod pulse;
 mod serving;
 mod table;
 mod task;
@@ -28,6 +29,7 @@ pub use self::{
     network::{Duplex, Listener, Network, Port},
     node::NodeName,
     process::{Child, Command, ExitStatus, Output, OutputStream, Processes},
+    pulse::{Beats, Pulse},
     serving::Serving,
     table::{Changes, Draft, Key, Position, Record, RowWatch, StoreError, Table, Version},
     task::{Kill, LocalFuture, Task},

@@ -100,7 +100,7 @@ struct Link<'a, E> {
     blobs: BTreeMap<BlobId, Incoming>,
     /// Blobs that the source will never send: no row waits for them any more.
     given_up: BTreeSet<BlobId>,
-    commits: FuturesUnordered<Task<Position>>,
+    commits: FuturesUnordered<Task<Committed>>,
     saving: Option<Task<Option<Position>>>,
 }
 
@@ -151,7 +151,7 @@ impl<'a, E: Env> Link<'a, E> {
         let room = self.commits.len() < COMMITS_MAX;
         tokio::select! {
             biased;
-            Some(position) = self.commits.next() => self.progress.cursor.row_done(position),
+            Some(committed) = self.commits.next() => self.row_done(&committed),
             saved = finished(&mut self.saving) => {
                 self.saving = None;
                 self.progress.saved = saved.unwrap_or(self.progress.saved);
@@ -210,11 +210,28 @@ impl<'a, E: Env> Link<'a, E> {
         };
         self.progress.cursor.begin(position, waits_for);
         let env = self.env.clone();
-        self.commits.push(self.env.spawn("commit row", async move {
-            commit(&env, Rc::new(record)).await;
-            position
-        }));
+        self.commits.push(
+            self.env.spawn("commit row", async move {
+                Committed { position, unwanted: commit(&env, Rc::new(record)).await }
+            }),
+        );
         Ok(())
+    }
+
+    /// A row is committed or skipped. A payload that no version of it names any more is not taken in, or goes.
+    fn row_done(&mut self, committed: &Committed) {
+        self.progress.cursor.row_done(committed.position);
+        let Some(id) = committed.unwanted else { return };
+        self.blobs.remove(&id);
+        self.given_up.insert(id);
+        self.progress.cursor.blob_done(id);
+        let env = self.env.clone();
+        self.env.spawn_background("let a blob go", async move {
+            while let Err(cause) = env.blobs().delete(id).await {
+                super::pause_after(&env, "letting a blob go", &cause).await;
+            }
+            Ok::<(), Infallible>(())
+        });
     }
 
     /// A store that cannot say is no store without the blob: a whole one must not begin anew.
@@ -222,9 +239,9 @@ impl<'a, E: Env> Link<'a, E> {
         Ok(matches!(self.env.blobs().state(id).await?, BlobState::Complete { .. }))
     }
 
-    /// A blob that is here already is not written again.
+    /// A blob that is here already, or not wanted any more, is not written.
     async fn begin_blob(&mut self, id: BlobId) -> Result<(), LinkError> {
-        if !self.has_blob(id).await? {
+        if !self.given_up.contains(&id) && !self.has_blob(id).await? {
             self.env.blobs().create(id).await?;
             self.blobs.insert(id, Incoming { checksum: Xxh3::new(), bytes: 0 });
         }
@@ -269,8 +286,8 @@ impl<'a, E: Env> Link<'a, E> {
     /// The link is broken: commits come through, and what was not done comes again. Half blobs begin anew at once: who
     /// reads one waits for its bytes on the next link, instead of for ones that cannot come (museum B18).
     async fn let_go(mut self) {
-        while let Some(position) = self.commits.next().await {
-            self.progress.cursor.row_done(position);
+        while let Some(committed) = self.commits.next().await {
+            self.row_done(&committed);
         }
         for id in std::mem::take(&mut self.blobs).into_keys() {
             if let Err(error) = self.env.blobs().create(id).await {
@@ -289,29 +306,49 @@ async fn finished<T>(task: &mut Option<Task<T>>) -> T {
     }
 }
 
-/// Commits a replicated row if it is newer than what stands there, and lets a blob go that it does not name any more. A
-/// store that refuses is asked until it does not: a row that was sent is never lost.
-async fn commit<E: Env>(env: &E, record: Rc<Record>) {
+/// A row that has come through.
+struct Committed {
+    position: Position,
+    /// A blob that this node's version of the row does not name.
+    unwanted: Option<BlobId>,
+}
+
+/// Commits a replicated row if it is newer than what stands there; returns the blob that the older of the two versions
+/// named and the newer one does not. A store that refuses is asked until it does not: a row that was sent is never lost.
+async fn commit<E: Env>(env: &E, record: Rc<Record>) -> Option<BlobId> {
     loop {
-        let (offered, replaced) = (Rc::clone(&record), Rc::new(Cell::new(None)));
-        let before = Rc::clone(&replaced);
+        let (offered, before) = (Rc::clone(&record), Rc::new(Cell::new(None)));
+        let seen = Rc::clone(&before);
         let accept = move |current: Option<&Record>| {
-            before.set(current.and_then(|current| current.blob));
+            seen.set(current.map(|current| current.blob));
             supersedes(current, &offered)
         };
         match env.table().put_if((*record).clone(), accept).await {
-            Ok(taken) => {
-                return delete_replaced(env, replaced.get().filter(|id| taken && record.blob != Some(*id))).await;
-            }
+            Ok(taken) => return unwanted(before.get(), record.blob, taken),
             Err(cause) => super::pause_after(env, "committing a replicated row", &cause).await,
         }
     }
 }
 
-/// A payload that its origin has let go is not kept here.
-async fn delete_replaced<E: Env>(env: &E, blob: Option<BlobId>) {
-    let Some(id) = blob else { return };
-    while let Err(cause) = env.blobs().delete(id).await {
-        super::pause_after(env, "letting a blob go", &cause).await;
+/// The blob that only the version that does not stand names.
+fn unwanted(before: Option<Option<BlobId>>, offered: Option<BlobId>, taken: bool) -> Option<BlobId> {
+    let (stands, other) = if taken { (offered, before?) } else { (before?, offered) };
+    // An older version that has no blob yet says nothing of one that comes.
+    other.filter(|other| stands != Some(*other))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_blob_is_unwanted_when_only_the_version_that_does_not_stand_names_it() {
+        let blob = Some(BlobId(uuid::Uuid::from_u128(7)));
+        assert_eq!(unwanted(Some(blob), None, true), blob, "the newer version let it go");
+        assert_eq!(unwanted(Some(None), blob, false), blob, "the newer version, which had let it go, came first");
+        assert_eq!(unwanted(Some(blob), blob, true), None);
+        assert_eq!(unwanted(Some(None), blob, true), None, "it is new");
+        assert_eq!(unwanted(Some(blob), None, false), None, "the older version had none yet");
+        assert_eq!(unwanted(None, blob, true), None);
     }
 }

@@ -1,33 +1,45 @@
 //! A simulated node's blobs. Chunks are shared by reference, never copied.
 //!
-//! The design claims to survive that the device is slow in any call, that a read gives less than there is, and that any call
-//! fails.
+//! The design claims to survive that the device is slow in any call, that a read gives less than there is, that any call
+//! fails, and that a loss of power leaves any part of a blob that was not complete, or nothing.
 
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
 use bytes::Bytes;
-use tokio::sync::watch;
 
-use super::{choice::Kind, world::World};
+use super::{choice::Kind, tree::Loss, world::World};
 use crate::{
     check::{Event, NodeIndex},
-    env::{BlobError, BlobId, BlobState, BlobWatch, Blobs},
+    env::{Beats, BlobError, BlobId, BlobState, BlobWatch, Blobs, Pulse},
 };
 
 struct Blob {
     state: BlobState,
     /// Pieces with the offset of each.
     pieces: Vec<(u64, Bytes)>,
-    changes: watch::Sender<()>,
+    changes: Pulse,
 }
 
 impl Blob {
     fn missing() -> Self {
-        Self { state: BlobState::Missing, pieces: Vec::new(), changes: watch::Sender::new(()) }
+        Self { state: BlobState::Missing, pieces: Vec::new(), changes: Pulse::default() }
     }
 
     fn written(&self) -> u64 {
         self.pieces.last().map_or(0, |(offset, piece)| offset + piece.len() as u64)
+    }
+
+    /// Takes what a loss of power takes of a blob that is not complete; it is gone when no byte is left.
+    fn tear(&mut self, loss: Loss, index: usize) {
+        let left = loss.leaves(self.written() as usize, index) as u64;
+        self.pieces.retain(|(offset, _)| *offset < left);
+        if let Some((offset, piece)) = self.pieces.last_mut() {
+            piece.truncate((left - *offset) as usize);
+        }
+        self.state = match left {
+            0 => BlobState::Missing,
+            bytes => BlobState::Writing { bytes },
+        };
     }
 
     fn piece_at(&self, offset: u64) -> Bytes {
@@ -59,9 +71,22 @@ impl SimBlobs {
         known.map(|(id, blob)| (*id, blob.state.clone())).collect()
     }
 
+    /// The power goes, and with it what `loss` says of the blobs that are not complete.
+    pub fn lose_power(&self, loss: Loss) {
+        let half: Vec<_> =
+            self.states().into_iter().filter(|(_, state)| matches!(state, BlobState::Writing { .. })).collect();
+        for (index, (id, _)) in half.into_iter().enumerate() {
+            // Nothing stands in the way: the change cannot fail.
+            let _ = self.change(id, |blob| {
+                blob.tear(loss, index);
+                Ok(())
+            });
+        }
+    }
+
     /// May fail before anything is done.
-    fn may_fail(&self) -> Result<(), BlobError> {
-        match self.world.draw_failure(self.node, Kind::BlobFails) {
+    async fn may_fail(&self) -> Result<(), BlobError> {
+        match self.world.fails(self.node, Kind::BlobFails).await {
             true => Err(BlobError::Device("no space left on device".to_owned())),
             false => Ok(()),
         }
@@ -73,7 +98,7 @@ impl SimBlobs {
         let blob = blobs.entry(id).or_insert_with(Blob::missing);
         let changed = change(blob)?;
         self.world.record(Some(self.node), Event::Blob { id, state: blob.state.clone() });
-        blob.changes.send_replace(());
+        blob.changes.beat();
         Ok(changed)
     }
 }
@@ -92,7 +117,7 @@ impl Blobs for SimBlobs {
     type Watch = SimBlobWatch;
 
     async fn create(&self, id: BlobId) -> Result<(), BlobError> {
-        self.may_fail()?;
+        self.may_fail().await?;
         self.change(id, |blob| {
             blob.pieces.clear();
             blob.state = BlobState::Writing { bytes: 0 };
@@ -102,7 +127,7 @@ impl Blobs for SimBlobs {
 
     async fn append(&self, id: BlobId, bytes: Bytes) -> Result<(), BlobError> {
         self.world.delay(self.node, Kind::BlobAppend).await;
-        self.may_fail()?;
+        self.may_fail().await?;
         self.change(id, |blob| {
             while_writing(id, blob)?;
             blob.pieces.push((blob.written(), bytes));
@@ -113,7 +138,7 @@ impl Blobs for SimBlobs {
 
     async fn complete(&self, id: BlobId) -> Result<(), BlobError> {
         self.world.delay(self.node, Kind::BlobComplete).await;
-        self.may_fail()?;
+        self.may_fail().await?;
         self.change(id, |blob| {
             while_writing(id, blob)?;
             blob.state = BlobState::Complete { bytes: blob.written() };
@@ -122,7 +147,7 @@ impl Blobs for SimBlobs {
     }
 
     async fn fail(&self, id: BlobId, cause: String) -> Result<(), BlobError> {
-        self.may_fail()?;
+        self.may_fail().await?;
         self.change(id, |blob| {
             blob.pieces.clear();
             blob.state = BlobState::Failed { cause };
@@ -131,7 +156,7 @@ impl Blobs for SimBlobs {
     }
 
     async fn delete(&self, id: BlobId) -> Result<(), BlobError> {
-        self.may_fail()?;
+        self.may_fail().await?;
         self.change(id, |blob| {
             blob.pieces.clear();
             blob.state = BlobState::Missing;
@@ -140,18 +165,18 @@ impl Blobs for SimBlobs {
     }
 
     async fn list(&self) -> Result<Vec<BlobId>, BlobError> {
-        self.may_fail()?;
+        self.may_fail().await?;
         Ok(self.states().into_keys().collect())
     }
 
     async fn state(&self, id: BlobId) -> Result<BlobState, BlobError> {
-        self.may_fail()?;
+        self.may_fail().await?;
         Ok(self.blobs.borrow().get(&id).map_or(BlobState::Missing, |blob| blob.state.clone()))
     }
 
     async fn read(&self, id: BlobId, offset: u64, bytes_max: usize) -> Result<Bytes, BlobError> {
         self.world.delay(self.node, Kind::BlobRead).await;
-        self.may_fail()?;
+        self.may_fail().await?;
         let piece = self.blobs.borrow().get(&id).map_or_else(Bytes::new, |blob| blob.piece_at(offset));
         let piece = piece.slice(..piece.len().min(bytes_max));
         let part = piece.slice(..self.world.draw_cut(self.node, Kind::BlobCut, piece.len()));
@@ -166,10 +191,10 @@ impl Blobs for SimBlobs {
 }
 
 /// Sees every change of a simulated blob.
-pub struct SimBlobWatch(watch::Receiver<()>);
+pub struct SimBlobWatch(Beats);
 
 impl BlobWatch for SimBlobWatch {
     async fn changed(&mut self) {
-        self.0.changed().await.expect("the blob outlives its watch: both belong to the node");
+        self.0.changed().await;
     }
 }

@@ -118,8 +118,12 @@ kinds! {
     Crash = "crash", Death;
     /// At which of its steps it dies; see [`step`].
     CrashAt = "crash-at", Workload;
-    /// How its connections end: 0 closed, 1 silent.
+    /// How: 0 its connections are closed, 1 they fall silent, 2 the power goes, 3 they are reset.
     CrashHow = "crash-how", Workload;
+    /// How many of the names that were not synced the loss of power takes; see [`super::tree::Loss`].
+    LostNames = "lost-names", Workload;
+    /// How many of the bytes that were not synced it takes.
+    LostBytes = "lost-bytes", Workload;
     /// How long it is down.
     Downtime = "downtime", Delay;
     /// A node loses packets to or from another in the life that begins now.

@@ -26,7 +26,7 @@ use super::{
     world::{Spawner, World},
 };
 use crate::{
-    check::{DeployFacts, Event, Fault, NodeIndex},
+    check::{Death, DeployFacts, Event, Fault, NodeIndex},
     deploy::{event::Event as Progress, node::Node, recorder::Upload},
     env::{BlobId, BlobState, Command, Record},
 };
@@ -125,9 +125,9 @@ impl Cluster {
     pub(super) fn let_nodes_die(&self) {
         let world = &self.0.world;
         let (cluster, same) = (Rc::downgrade(&self.0), Rc::downgrade(&self.0));
-        let on_death = move |node, silent| {
+        let on_death = move |node, death| {
             if let Some(cluster) = cluster.upgrade() {
-                Self(cluster).bury(node, silent);
+                Self(cluster).bury(node, death);
             }
         };
         let on_partition = move |node| {
@@ -140,9 +140,12 @@ impl Cluster {
     }
 
     /// A node has died: its tasks go, its door is closed, and after a while it starts again.
-    fn bury(&self, node: NodeIndex, silent: bool) {
+    fn bury(&self, node: NodeIndex, death: Death) {
         self.0.doors.borrow_mut()[usize::from(node.0)] = None;
-        self.0.spawner.crash(node, silent);
+        self.0.spawner.crash(node, death);
+        if death == Death::PowerLoss {
+            self.0.envs[usize::from(node.0)].lose_power();
+        }
         let cluster = self.clone();
         let back = async move {
             cluster.time_down(node).await;
@@ -207,6 +210,13 @@ impl Cluster {
     pub fn crash(&self, node: NodeIndex) {
         if self.0.spawner.can_crash() {
             self.0.world.crash(node);
+        }
+    }
+
+    /// A node dies at this moment, in this manner. Nothing where nodes cannot die.
+    pub fn crash_by(&self, node: NodeIndex, death: Death) {
+        if self.0.spawner.can_crash() {
+            self.0.world.crash_by(node, death);
         }
     }
 

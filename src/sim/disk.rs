@@ -1,6 +1,7 @@
-//! A simulated node's directory: a flat map from path to entry, in path order.
+//! A simulated node's directory.
 //!
-//! The design claims to survive that any file operation takes long or fails.
+//! The design claims to survive that any file operation takes long or fails, and that a loss of power takes what was not
+//! synced: names, bytes, or both.
 
 use std::{
     cell::RefCell,
@@ -12,140 +13,21 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 
-use super::{choice::Kind, world::World};
+use super::{
+    choice::Kind,
+    tree::{Loss, Node, Tree},
+    world::World,
+};
 use crate::{
-    check::{Event, NodeIndex, TreeDigest, TreeEntry, TreeHasher},
+    check::{Event, NodeIndex, TreeDigest},
     env::{Disk, EntryKind, File, Metadata},
 };
 
-#[derive(Clone, Debug)]
-enum Node {
-    Dir,
-    File { mode: u32, pieces: Vec<Bytes> },
-    Symlink(String),
-}
+/// Where the logic keeps what is live: one link for each project.
+const LIVE: &str = "components";
 
-impl Node {
-    fn kind(&self) -> EntryKind {
-        match self {
-            Self::Dir => EntryKind::Dir,
-            Self::File { .. } => EntryKind::File,
-            Self::Symlink(_) => EntryKind::Symlink,
-        }
-    }
-
-    fn bytes(&self) -> u64 {
-        match self {
-            Self::File { pieces, .. } => pieces.iter().map(|piece| piece.len() as u64).sum(),
-            _ => 0,
-        }
-    }
-
-    fn entry(&self) -> TreeEntry<'_> {
-        match self {
-            Self::Dir => TreeEntry::Dir,
-            Self::File { mode, pieces } => TreeEntry::File { executable: mode & 0o111 != 0, pieces },
-            Self::Symlink(target) => TreeEntry::Symlink(target),
-        }
-    }
-}
-
-/// All entries; the node's own directory is the empty path, and always there.
-#[derive(Default)]
-struct Tree(BTreeMap<String, Node>);
-
-impl Tree {
-    fn parent_is_there(&self, path: &str) -> bool {
-        match path.rsplit_once('/') {
-            None => true,
-            Some((parent, _)) => matches!(self.0.get(parent), Some(Node::Dir)),
-        }
-    }
-
-    /// Everything below `path`, not `path` itself.
-    fn below<'a>(&'a self, path: &str) -> impl Iterator<Item = (&'a String, &'a Node)> + use<'a> {
-        // '0' is the character after '/'.
-        let (from, to) = match path {
-            "" => (String::new(), "\u{10ffff}".to_owned()),
-            path => (format!("{path}/"), format!("{path}0")),
-        };
-        self.0.range(from..to)
-    }
-
-    fn add(&mut self, path: &str, node: Node) -> io::Result<()> {
-        if self.0.contains_key(path) {
-            return Err(io::ErrorKind::AlreadyExists.into());
-        }
-        if !self.parent_is_there(path) {
-            return Err(io::ErrorKind::NotFound.into());
-        }
-        self.0.insert(path.to_owned(), node);
-        Ok(())
-    }
-
-    fn create_dir_all(&mut self, path: &str) -> io::Result<()> {
-        let ends = path.match_indices('/').map(|(index, _)| index).chain([path.len()]);
-        for end in ends {
-            match self.0.get(&path[..end]) {
-                Some(Node::Dir) => {}
-                Some(_) => return Err(io::ErrorKind::NotADirectory.into()),
-                None => drop(self.0.insert(path[..end].to_owned(), Node::Dir)),
-            }
-        }
-        Ok(())
-    }
-
-    fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
-        let moved = self.0.get(from).ok_or(io::ErrorKind::NotFound)?.kind();
-        if !self.parent_is_there(to) {
-            return Err(io::ErrorKind::NotFound.into());
-        }
-        match (moved, self.0.get(to).map(Node::kind)) {
-            (_, None) => {}
-            (EntryKind::Dir, Some(EntryKind::Dir)) if self.below(to).next().is_none() => {}
-            (EntryKind::Dir, Some(EntryKind::Dir)) => return Err(io::ErrorKind::DirectoryNotEmpty.into()),
-            (EntryKind::Dir, Some(_)) => return Err(io::ErrorKind::NotADirectory.into()),
-            (_, Some(EntryKind::Dir)) => return Err(io::ErrorKind::IsADirectory.into()),
-            (_, Some(_)) => {}
-        }
-        for (path, node) in self.take(from) {
-            self.0.insert(format!("{to}{}", &path[from.len()..]), node);
-        }
-        Ok(())
-    }
-
-    /// Where a path leads: what a link at its end holds, seen from the link's directory.
-    fn resolve(&self, path: &str) -> String {
-        let Some(Node::Symlink(target)) = self.0.get(path) else { return path.to_owned() };
-        let mut parts: Vec<&str> = path.split('/').collect();
-        parts.pop();
-        for part in target.split('/') {
-            match part {
-                ".." => drop(parts.pop()),
-                part => parts.push(part),
-            }
-        }
-        parts.join("/")
-    }
-
-    /// Removes `path` with all below it, and returns it.
-    fn take(&mut self, path: &str) -> Vec<(String, Node)> {
-        let below: Vec<String> = self.below(path).map(|(path, _)| path.clone()).collect();
-        let paths = [path.to_owned()].into_iter().chain(below);
-        paths.filter_map(|path| self.0.remove_entry(&path)).collect()
-    }
-
-    fn digest(&self, root: &str) -> TreeDigest {
-        let mut hasher = TreeHasher::default();
-        if let Some(node @ (Node::File { .. } | Node::Symlink(_))) = self.0.get(root) {
-            hasher.add("", node.entry());
-        }
-        for (path, node) in self.below(root) {
-            hasher.add(&path[root.len() + 1..], node.entry());
-        }
-        hasher.finish()
-    }
-}
+/// What has no part in that.
+const HIDDEN: &str = "components/.";
 
 /// A node's directory; clones are handles to the same one.
 #[derive(Clone)]
@@ -153,19 +35,22 @@ pub struct SimDisk {
     world: Rc<World>,
     node: NodeIndex,
     tree: Rc<RefCell<Tree>>,
+    /// Where the live path of each project led when that was last recorded.
+    live: Rc<RefCell<BTreeMap<String, TreeDigest>>>,
 }
 
 impl SimDisk {
     /// An empty directory.
     pub fn new(world: Rc<World>, node: NodeIndex) -> Self {
-        Self { world, node, tree: Rc::default() }
+        Self { world, node, tree: Rc::default(), live: Rc::default() }
     }
 
     /// The digest of the tree that `path` leads to, for the harness; `None` when there is no directory.
     pub fn digest(&self, path: &str) -> Option<TreeDigest> {
         let tree = self.tree.borrow();
         let path = tree.resolve(path);
-        matches!(tree.0.get(&path), Some(Node::Dir)).then(|| tree.digest(&path))
+        let found = tree.get(&path).map(|node| node.kind());
+        (found == Some(EntryKind::Dir)).then(|| tree.digest(&path))
     }
 
     /// Where a path leads, for the harness.
@@ -175,15 +60,47 @@ impl SimDisk {
 
     /// The names in a directory, for the harness.
     pub fn names(&self, path: &str) -> Vec<String> {
+        self.tree.borrow().within(path).map(|(name, _)| name.to_owned()).collect()
+    }
+
+    /// The power goes, and with it what `loss` says.
+    pub fn lose_power(&self, loss: Loss) {
+        self.tree.borrow_mut().lose_power(loss);
+        self.changed("");
+    }
+
+    /// The live builds, for the harness.
+    pub fn live_builds(&self) -> BTreeMap<String, TreeDigest> {
+        let projects = self.names(LIVE).into_iter().filter(|name| !name.starts_with('.'));
+        projects.filter_map(|name| Some((name.clone(), self.digest(&format!("{LIVE}/{name}"))?))).collect()
+    }
+
+    /// Something changed at `path` or below it: records what that makes live.
+    fn changed(&self, path: &str) {
+        if !self.may_be_live(path) {
+            return;
+        }
+        let now = self.live_builds();
+        let before = self.live.replace(now.clone());
+        let gone = before.keys().filter(|project| !now.contains_key(*project)).map(|project| (project, None));
+        let other = now.iter().filter(|(project, tree)| before.get(*project) != Some(*tree));
+        for (project, tree) in gone.chain(other.map(|(project, tree)| (project, Some(*tree)))) {
+            self.record(Event::Live { project: project.clone(), tree });
+        }
+    }
+
+    /// Can a change at `path` change what is live?
+    fn may_be_live(&self, path: &str) -> bool {
         let tree = self.tree.borrow();
-        let below = tree.below(path).map(|(below, _)| if path.is_empty() { below } else { &below[path.len() + 1..] });
-        below.filter(|name| !name.contains('/')).map(str::to_owned).collect()
+        let targets = tree.within(LIVE).map(|(name, _)| tree.resolve(&format!("{LIVE}/{name}")));
+        let named = overlap(path, LIVE) && !path.starts_with(HIDDEN);
+        named || targets.into_iter().any(|target| overlap(path, &target))
     }
 
     /// Takes its time, and may fail before anything is done.
     async fn delay(&self) -> io::Result<()> {
         self.world.delay(self.node, Kind::Disk).await;
-        match self.world.draw_failure(self.node, Kind::DiskFails) {
+        match self.world.fails(self.node, Kind::DiskFails).await {
             true => Err(io::Error::new(io::ErrorKind::StorageFull, "no space left on device")),
             false => Ok(()),
         }
@@ -195,7 +112,14 @@ impl SimDisk {
 
     fn wrote(&self, path: &str, bytes: usize) {
         self.record(Event::Written { path: path.to_owned(), bytes: bytes as u64 });
+        self.changed(path);
     }
+}
+
+/// Does one of two paths lie within the other?
+fn overlap(one: &str, other: &str) -> bool {
+    let (short, long) = if one.len() < other.len() { (one, other) } else { (other, one) };
+    long.strip_prefix(short).is_some_and(|rest| short.is_empty() || rest.is_empty() || rest.starts_with('/'))
 }
 
 fn text(path: &Path) -> io::Result<&str> {
@@ -216,9 +140,9 @@ impl Disk for SimDisk {
     async fn create_file(&self, path: &Path, mode: u32) -> io::Result<SimFile> {
         self.delay().await?;
         let path = text(path)?;
-        self.tree.borrow_mut().add(path, Node::File { mode, pieces: Vec::new() })?;
+        let node = self.tree.borrow_mut().add(path, Node::file(mode))?;
         self.wrote(path, 0);
-        Ok(SimFile { disk: self.clone(), path: path.to_owned() })
+        Ok(SimFile { disk: self.clone(), path: path.to_owned(), node })
     }
 
     async fn symlink(&self, target: &Path, path: &Path) -> io::Result<()> {
@@ -231,7 +155,7 @@ impl Disk for SimDisk {
 
     async fn read_link(&self, path: &Path) -> io::Result<PathBuf> {
         self.delay().await?;
-        match self.tree.borrow().0.get(text(path)?).ok_or(io::ErrorKind::NotFound)? {
+        match &**self.tree.borrow().get(text(path)?).ok_or(io::ErrorKind::NotFound)? {
             Node::Symlink(target) => Ok(target.into()),
             _ => Err(io::ErrorKind::InvalidInput.into()),
         }
@@ -246,14 +170,17 @@ impl Disk for SimDisk {
             tree.digest(&tree.resolve(to))
         };
         self.record(Event::Renamed { from: from.to_owned(), to: to.to_owned(), tree });
+        self.changed(from);
+        self.changed(to);
         Ok(())
     }
 
     async fn remove_all(&self, path: &Path) -> io::Result<()> {
         self.delay().await?;
         let path = text(path)?;
-        if !self.tree.borrow_mut().take(path).is_empty() {
+        if self.tree.borrow_mut().remove(path) {
             self.record(Event::Removed { path: path.to_owned() });
+            self.changed(path);
         }
         Ok(())
     }
@@ -261,9 +188,10 @@ impl Disk for SimDisk {
     async fn read_file(&self, path: &Path, bytes_max: u64) -> io::Result<Bytes> {
         self.delay().await?;
         let tree = self.tree.borrow();
-        let Node::File { pieces, .. } = tree.0.get(text(path)?).ok_or(io::ErrorKind::NotFound)? else {
+        let Node::File { pieces, .. } = &**tree.get(text(path)?).ok_or(io::ErrorKind::NotFound)? else {
             return Err(io::ErrorKind::InvalidInput.into());
         };
+        let pieces = pieces.borrow();
         let length: usize = pieces.iter().map(Bytes::len).sum();
         if length as u64 > bytes_max {
             return Err(io::ErrorKind::FileTooLarge.into());
@@ -276,32 +204,27 @@ impl Disk for SimDisk {
     async fn metadata(&self, path: &Path) -> io::Result<Option<Metadata>> {
         self.delay().await?;
         let tree = self.tree.borrow();
-        Ok(tree.0.get(text(path)?).map(|node| Metadata { kind: node.kind(), bytes: node.bytes() }))
+        Ok(tree.get(text(path)?).map(|node| Metadata { kind: node.kind(), bytes: node.bytes() }))
     }
 
     async fn read_dir(&self, path: &Path) -> io::Result<Vec<(String, EntryKind)>> {
         self.delay().await?;
         let path = text(path)?;
         let tree = self.tree.borrow();
-        if !path.is_empty() && !matches!(tree.0.get(path).ok_or(io::ErrorKind::NotFound)?, Node::Dir) {
-            return Err(io::ErrorKind::NotADirectory.into());
+        match tree.get(path).ok_or(io::ErrorKind::NotFound)?.kind() {
+            EntryKind::Dir => Ok(tree.within(path).map(|(name, node)| (name.to_owned(), node.kind())).collect()),
+            _ => Err(io::ErrorKind::NotADirectory.into()),
         }
-        let start = if path.is_empty() { 0 } else { path.len() + 1 };
-        let named = tree.below(path).map(|(below, node)| (&below[start..], node));
-        let direct = named.filter(|(name, _)| !name.contains('/'));
-        Ok(direct.map(|(name, node)| (name.to_owned(), node.kind())).collect())
     }
 
     async fn sync_tree(&self, path: &Path) -> io::Result<()> {
-        self.sync_dir(path).await
+        self.delay().await?;
+        self.tree.borrow_mut().sync_tree(text(path)?)
     }
 
     async fn sync_dir(&self, path: &Path) -> io::Result<()> {
         self.delay().await?;
-        match self.tree.borrow().0.get(text(path)?) {
-            Some(Node::Dir) => Ok(()),
-            _ => Err(io::ErrorKind::NotFound.into()),
-        }
+        self.tree.borrow_mut().sync_dir(text(path)?)
     }
 }
 
@@ -309,21 +232,31 @@ impl Disk for SimDisk {
 pub struct SimFile {
     disk: SimDisk,
     path: String,
+    node: Rc<Node>,
+}
+
+impl SimFile {
+    fn is_where_it_was(&self) -> bool {
+        self.disk.tree.borrow().get(&self.path).is_some_and(|node| Rc::ptr_eq(node, &self.node))
+    }
 }
 
 impl File for SimFile {
     async fn write(&mut self, bytes: Bytes) -> io::Result<()> {
         self.disk.delay().await?;
-        self.disk.wrote(&self.path, bytes.len());
+        let written = bytes.len();
         // As on POSIX: a file that was removed or renamed under its writer takes the bytes all the same.
-        if let Some(Node::File { pieces, .. }) = self.disk.tree.borrow_mut().0.get_mut(&self.path) {
-            pieces.push(bytes);
+        self.node.append(bytes);
+        self.disk.wrote(&self.path, written);
+        if !self.is_where_it_was() {
+            self.disk.changed("");
         }
         Ok(())
     }
 
     async fn sync(&mut self) -> io::Result<()> {
         self.disk.delay().await?;
+        self.node.sync();
         Ok(())
     }
 }

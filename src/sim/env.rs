@@ -74,14 +74,19 @@ impl SimEnv {
         self.0.table.reopen();
     }
 
+    /// The power goes: of what no device had made durable, a part goes with it.
+    pub fn lose_power(&self) {
+        let loss = self.0.world.draw_loss(self.0.index);
+        self.0.disk.lose_power(loss);
+        self.0.blobs.lose_power(loss);
+    }
+
     /// What it holds now.
     pub fn holdings(&self) -> NodeFinal {
-        let live = self.0.disk.names("components").into_iter().filter(|name| !name.starts_with('.'));
-        let live = live.filter_map(|name| Some((name.clone(), self.0.disk.digest(&format!("components/{name}"))?)));
         NodeFinal {
             rows: self.0.table.rows(),
             blobs: self.0.blobs.states(),
-            live: live.collect(),
+            live: self.0.disk.live_builds(),
             leftovers: self.leftovers(),
             processes: self.0.processes.running(),
             served: self.0.serving.all(),

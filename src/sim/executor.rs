@@ -26,7 +26,7 @@ use super::{
     world::{Spawner, World},
 };
 use crate::{
-    check::{Event, NodeIndex},
+    check::{Death, Event, NodeIndex},
     env::{Kill, LocalFuture},
 };
 
@@ -74,8 +74,8 @@ struct Task {
 struct Requests {
     started: Vec<(u32, Option<NodeIndex>, String, LocalFuture)>,
     killed: Vec<u32>,
-    /// Nodes that died, each with its silence.
-    crashed: Vec<(NodeIndex, bool)>,
+    /// Nodes that died, and how.
+    crashed: Vec<(NodeIndex, Death)>,
     revived: Vec<NodeIndex>,
     /// Ways on which packets are lost from now on, or get through again.
     ways: Vec<(NodeIndex, NodeIndex, bool)>,
@@ -99,8 +99,8 @@ impl Spawner for Tasks {
         true
     }
 
-    fn crash(&self, node: NodeIndex, silent: bool) {
-        self.0.borrow_mut().crashed.push((node, silent));
+    fn crash(&self, node: NodeIndex, death: Death) {
+        self.0.borrow_mut().crashed.push((node, death));
     }
 
     fn revive(&self, node: NodeIndex) {
@@ -181,22 +181,29 @@ impl Executor {
         for id in killed {
             self.drop_future(id as usize);
         }
-        for (node, silent) in crashed {
-            self.bury(node, silent);
+        for (node, death) in crashed {
+            self.bury(node, death);
         }
         revived.into_iter().for_each(|node| self.wire.revive(node));
         ways.into_iter().for_each(|(from, to, lost)| self.wire.lose(from, to, lost));
     }
 
-    /// Drops the tasks of a life that ended, those included that its last poll started. What their sockets say as they close is heard by nobody if the node is silent.
-    fn bury(&mut self, node: NodeIndex, silent: bool) {
-        if silent {
-            self.wire.silence(node);
+    /// Drops the tasks of a life that ended, those included that its last poll started. What their sockets say as they
+    /// close is heard by nobody if the node is silent.
+    fn bury(&mut self, node: NodeIndex, death: Death) {
+        match death {
+            Death::Closed => {}
+            // What was sent before is no part of the reset.
+            Death::Reset => drop(self.wire.collect(Instant::now())),
+            Death::Silent | Death::PowerLoss => self.wire.silence(node),
         }
         for id in 0..self.tasks.len() {
             if self.tasks[id].node == Some(node) {
                 self.drop_future(id);
             }
+        }
+        if death == Death::Reset {
+            self.wire.reset(node);
         }
     }
 

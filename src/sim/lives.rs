@@ -9,17 +9,19 @@
 
 use std::cell::{Cell, RefCell};
 
-use tokio::sync::watch;
+use crate::{
+    check::{Death, NodeIndex},
+    env::Pulse,
+};
 
-use crate::check::NodeIndex;
-
-type OnDeath = Box<dyn Fn(NodeIndex, bool)>;
+type OnDeath = Box<dyn Fn(NodeIndex, Death)>;
 type OnPartition = Box<dyn Fn(NodeIndex)>;
 
 /// All lives of a run.
 pub struct Lives {
     nodes: Vec<Life>,
-    healed: watch::Sender<bool>,
+    healed: Cell<bool>,
+    heals: Pulse,
     on_death: RefCell<Option<OnDeath>>,
     on_partition: RefCell<Option<OnPartition>>,
 }
@@ -46,15 +48,16 @@ impl Lives {
     pub fn new(nodes: u8) -> Self {
         Self {
             nodes: (0..nodes).map(|_| Life::default()).collect(),
-            healed: watch::Sender::new(false),
+            healed: Cell::new(false),
+            heals: Pulse::default(),
             on_death: RefCell::default(),
             on_partition: RefCell::default(),
         }
     }
 
-    /// Calls `on_death` with each node that dies, and whether it falls silent; `on_partition` with each that begins to lose
+    /// Calls `on_death` with each node that dies, and how; `on_partition` with each that begins to lose
     /// packets.
-    pub fn watch(&self, on_death: impl Fn(NodeIndex, bool) + 'static, on_partition: impl Fn(NodeIndex) + 'static) {
+    pub fn watch(&self, on_death: impl Fn(NodeIndex, Death) + 'static, on_partition: impl Fn(NodeIndex) + 'static) {
         *self.on_death.borrow_mut() = Some(Box::new(on_death));
         *self.on_partition.borrow_mut() = Some(Box::new(on_partition));
     }
@@ -71,13 +74,15 @@ impl Lives {
 
     /// Has everything healed?
     pub fn healed(&self) -> bool {
-        *self.healed.borrow()
+        self.healed.get()
     }
 
     /// Resolves when everything has healed.
     pub async fn until_healed(&self) {
-        let mut healed = self.healed.subscribe();
-        healed.wait_for(|healed| *healed).await.expect("the sender lives as long as this");
+        let mut heals = self.heals.subscribe();
+        if !self.healed() {
+            heals.changed().await;
+        }
     }
 
     fn life(&self, node: NodeIndex) -> &Life {
@@ -114,9 +119,9 @@ impl Lives {
         }
     }
 
-    pub(super) fn tell(&self, node: NodeIndex, silent: bool) {
+    pub(super) fn tell(&self, node: NodeIndex, death: Death) {
         if let Some(on_death) = &*self.on_death.borrow() {
-            on_death(node, silent);
+            on_death(node, death);
         }
     }
 
@@ -126,7 +131,9 @@ impl Lives {
             life.steps_left.set(None);
             life.steps_to_partition.set(None);
         });
-        !self.healed.send_replace(true)
+        let heals = !self.healed.replace(true);
+        self.heals.beat();
+        heals
     }
 }
 

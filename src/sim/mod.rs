@@ -17,5 +17,6 @@ pub mod scenario;
 pub mod scripts;
 pub mod serving;
 pub mod table;
+pub mod tree;
 pub mod wire;
 pub mod world;

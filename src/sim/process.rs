@@ -65,7 +65,7 @@ impl Processes for SimProcesses {
     type Child = SimChild;
 
     async fn spawn(&self, command: &Command) -> io::Result<SimChild> {
-        if self.world.draw_failure(self.node, Kind::SpawnFails) {
+        if self.world.fails(self.node, Kind::SpawnFails).await {
             return Err(io::Error::other("resource temporarily unavailable"));
         }
         let scripts = Rc::clone(&self.scripts.borrow());

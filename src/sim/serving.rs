@@ -40,7 +40,7 @@ impl SimServing {
 
 impl Serving for SimServing {
     async fn load(&self, _: &str, _: &Path) -> io::Result<()> {
-        match self.world.draw_failure(self.node, Kind::LoadRefused) {
+        match self.world.fails(self.node, Kind::LoadRefused).await {
             true => Err(io::Error::other("a module threw while it was tried out")),
             false => Ok(()),
         }
@@ -48,10 +48,10 @@ impl Serving for SimServing {
 
     async fn switch(&self, project: &str, build: Uuid, _: &Path) -> io::Result<()> {
         self.world.delay(self.node, Kind::Switch).await;
-        if self.world.draw_failure(self.node, Kind::SwitchRefused) {
+        if self.world.fails(self.node, Kind::SwitchRefused).await {
             return Err(io::Error::other("the component threw while it was loaded"));
         }
-        if self.world.draw_failure(self.node, Kind::SwitchStale) {
+        if self.world.fails(self.node, Kind::SwitchStale).await {
             return Ok(());
         }
         self.served.borrow_mut().insert(project.to_owned(), build);

@@ -9,12 +9,12 @@ use std::{
     rc::Rc,
 };
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
 use super::{choice::Kind, world::Spawner, world::World};
 use crate::{
     check::{Event, NodeIndex},
-    env::{Changes, Draft, Key, NodeName, Position, Record, RowWatch, StoreError, Table, Version},
+    env::{Beats, Changes, Draft, Key, NodeName, Position, Pulse, Record, RowWatch, StoreError, Table, Version},
 };
 
 /// What survives a crash of the node.
@@ -37,7 +37,7 @@ pub struct SimTable {
     tasks: Rc<dyn Spawner>,
     stored: Rc<RefCell<Stored>>,
     logged: Rc<Notify>,
-    watched: Rc<RefCell<BTreeMap<Key, watch::Sender<()>>>>,
+    watched: Rc<RefCell<BTreeMap<Key, Pulse>>>,
     puts: Rc<Cell<u32>>,
 }
 
@@ -81,7 +81,7 @@ impl SimTable {
 
     fn tell_watchers(&self, key: &Key) {
         if let Some(watched) = self.watched.borrow().get(key) {
-            watched.send_replace(());
+            watched.beat();
         }
     }
 
@@ -108,7 +108,7 @@ impl SimTable {
     }
 
     async fn refuse(&self, kind: Kind) -> Result<(), StoreError> {
-        match self.world.draw_failure(self.node, kind) {
+        match self.world.fails(self.node, kind).await {
             true => Err(StoreError::Refused(format!("{kind} on {}", self.node))),
             false => Ok(()),
         }
@@ -192,16 +192,16 @@ impl Table for SimTable {
 
     fn watch(&self, key: &Key) -> SimRowWatch {
         let mut watched = self.watched.borrow_mut();
-        SimRowWatch(watched.entry(key.clone()).or_insert_with(|| watch::Sender::new(())).subscribe())
+        SimRowWatch(watched.entry(key.clone()).or_default().subscribe())
     }
 }
 
 /// Sees every commit of a simulated row.
-pub struct SimRowWatch(watch::Receiver<()>);
+pub struct SimRowWatch(Beats);
 
 impl RowWatch for SimRowWatch {
     async fn changed(&mut self) {
-        self.0.changed().await.expect("the table outlives its watches: both belong to the node");
+        self.0.changed().await;
     }
 }
 

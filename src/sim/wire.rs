@@ -8,7 +8,7 @@ use std::{collections::VecDeque, io, net::IpAddr, rc::Rc, time::Duration};
 use futures_util::future::LocalBoxFuture;
 use tokio::time::Instant;
 use turmoil_net::{
-    EnterGuard, HostId, KernelConfig, Net, Packet,
+    EnterGuard, HostId, KernelConfig, Net, Packet, Transport,
     shim::tokio::net::{TcpListener, TcpStream},
 };
 
@@ -64,6 +64,21 @@ impl Wire {
         self.collect(Instant::now());
         self.silent.push(node);
         self.stirred = true;
+    }
+
+    /// What `node` says now as its connections close, it says as resets.
+    pub fn reset(&mut self, node: NodeIndex) {
+        let sent = self.in_flight.len();
+        self.stirred = true;
+        self.collect(Instant::now());
+        let address = self.addresses[usize::from(node.0)];
+        let last = self.in_flight.iter_mut().skip(sent).map(|(_, packet)| packet);
+        for packet in last.filter(|packet| packet.src == address) {
+            if let Transport::Tcp(segment) = &mut packet.payload {
+                segment.flags.rst = true;
+                segment.payload.clear();
+            }
+        }
     }
 
     /// Packets from and to `node` get through again. What its last life still had to say is lost.

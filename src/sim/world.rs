@@ -8,14 +8,18 @@ use tokio::time::sleep;
 use super::{
     choice::{CUT_BOUND, Choices, DELAY_BOUND, DecisionLog, Kind, STEP_BOUND, cut, delay_ms, step},
     lives::{Lives, Turn},
+    tree::{LOSS_BOUND, Loss},
 };
 use crate::{
-    check::{Entry, Event, Fault, NodeIndex, Trace},
+    check::{Death, Entry, Event, Fault, NodeIndex, Trace},
     env::{Kill, LocalFuture, NodeName},
 };
 
 /// The wall clock at the start of each run: 2025-01-01.
 const EPOCH_MS: u64 = 1_735_689_600_000;
+
+/// The manners of death, in the order of the choice.
+const DEATHS: [Death; 4] = [Death::Closed, Death::Silent, Death::PowerLoss, Death::Reset];
 
 /// Runs the tasks of all nodes.
 pub trait Spawner {
@@ -23,8 +27,8 @@ pub trait Spawner {
     fn start(&self, node: Option<NodeIndex>, name: String, future: LocalFuture) -> Box<dyn Kill>;
     /// Can nodes die and come back here?
     fn can_crash(&self) -> bool;
-    /// Drops every task of `node` as it is now, and closes its connections or lets them fall silent.
-    fn crash(&self, node: NodeIndex, silent: bool);
+    /// Drops every task of `node` as it is now; its connections end as the death says.
+    fn crash(&self, node: NodeIndex, death: Death);
     /// `node` can be heard again.
     fn revive(&self, node: NodeIndex);
     /// Packets of the first node to the second are lost from now on, or get through again.
@@ -126,11 +130,24 @@ impl World {
 
     /// `node` dies here and now, in the manner that the choice says.
     pub fn crash(&self, node: NodeIndex) {
-        if self.lives.end(node) {
-            let silent = self.draw(Some(node), Kind::CrashHow, 2) == 1;
-            self.record(Some(node), Event::Crashed { silent });
-            self.lives.tell(node, silent);
+        if self.lives.is_alive(node) {
+            let death = DEATHS[self.draw(Some(node), Kind::CrashHow, DEATHS.len() as u32) as usize];
+            self.crash_by(node, death);
         }
+    }
+
+    /// `node` dies here and now, in this manner.
+    pub fn crash_by(&self, node: NodeIndex, death: Death) {
+        if self.lives.end(node) {
+            self.record(Some(node), Event::Crashed { death });
+            self.lives.tell(node, death);
+        }
+    }
+
+    /// What a loss of power takes on `node`.
+    pub fn draw_loss(&self, node: NodeIndex) -> Loss {
+        let [names, bytes] = [Kind::LostNames, Kind::LostBytes].map(|kind| self.draw(Some(node), kind, LOSS_BOUND));
+        Loss { names, bytes }
     }
 
     /// From here on no fault is injected.
@@ -159,8 +176,12 @@ impl World {
         if let Some(delay) = self.draw_delay(node, kind) {
             sleep(delay).await;
         }
+        self.or_gone(node).await;
+    }
+
+    /// Waits for ever if the node died at this very step: what was to come of it does not.
+    async fn or_gone(&self, node: NodeIndex) {
         if !self.lives.is_alive(node) {
-            // It died at this very step: what was to come of it does not.
             pending().await
         }
     }
@@ -178,9 +199,10 @@ impl World {
         part
     }
 
-    /// Does it fail? Recorded if it does.
-    pub fn draw_failure(&self, node: NodeIndex, kind: Kind) -> bool {
+    /// Does it fail? Recorded if it does; returns without yielding.
+    pub async fn fails(&self, node: NodeIndex, kind: Kind) -> bool {
         let fails = self.draw(Some(node), kind, 2) == 1;
+        self.or_gone(node).await;
         if fails {
             self.record(Some(node), Event::Fault(Fault::Failed { what: kind.as_str() }));
         }

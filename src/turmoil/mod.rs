@@ -18,7 +18,7 @@ use futures_util::future::LocalBoxFuture;
 use turmoil::net::{TcpListener, TcpStream};
 
 use crate::{
-    check::{Event, NodeIndex},
+    check::{Death, Event, NodeIndex},
     env::{Kill, LocalFuture, NodeName},
     sim::{
         choice::{DecisionLog, Source},
@@ -106,7 +106,7 @@ impl Spawner for HostTasks {
         false
     }
 
-    fn crash(&self, _: NodeIndex, _: bool) {
+    fn crash(&self, _: NodeIndex, _: Death) {
         unreachable!("no life is cut short where nodes cannot crash");
     }
 

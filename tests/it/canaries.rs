@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use drydock::{
-    check::{Entry, Event, Judgement, NodeFinal, NodeIndex, Trace, TreeDigest, invariants, judge},
+    check::{Death, Entry, Event, Judgement, NodeFinal, NodeIndex, Trace, TreeDigest, invariants, judge},
     env::{Draft, Journal, Port, Record},
     search::setup::Setup,
     sim::{choice::Calm, run::WorldKind},
@@ -50,6 +50,17 @@ const CANARIES: &[Canary] = &[
     canary("HASH", "deploy", |trace| edit_ends(trace, |row| row["payload_hash"] = json!("00".repeat(32)))),
     canary("NOORPHAN", "deploy", |trace| {
         edit_final(trace, N3, |last| last.leftovers.push("staging/left-behind".to_owned()));
+    }),
+    canary("RETAIN", "retention", |trace| {
+        let committed = position(trace, |event| matches!(event, Event::PutCommitted { .. }));
+        let Event::PutCommitted { record, .. } = &trace[committed].event else { unreachable!("found as one") };
+        let deployment_id = record.key.parse().unwrap();
+        insert(trace, committed + 1, N1, Event::Journal(Journal::PayloadDropped { deployment_id, why: "deleted" }));
+    }),
+    canary("PREV", "deploy", |trace| {
+        let live = position(trace, |event| matches!(event, Event::Live { .. }));
+        let Event::Live { tree, .. } = &mut trace[live].event else { unreachable!("found as one") };
+        *tree = Some(TreeDigest(1));
     }),
     canary("WAKE", "deploy", |trace| {
         trace.push(Entry { at_ms: 0, node: None, event: Event::Stuck { waiting: vec!["n1 deploy".to_owned()] } });
@@ -101,6 +112,13 @@ fn is_asked(peer: NodeIndex, event: &Event) -> bool {
 
 fn position(trace: &[Entry], wanted: impl Fn(&Event) -> bool) -> usize {
     trace.iter().position(|entry| wanted(&entry.event)).expect("a calm run has one")
+}
+
+/// What a loss of power right behind the answer leaves on n1.
+fn lose_power(trace: &mut Vec<Entry>, left: Option<TreeDigest>) {
+    let after = answered(trace);
+    insert(trace, after, N1, Event::Crashed { death: Death::PowerLoss });
+    insert(trace, after + 1, N1, Event::Live { project: "hello".to_owned(), tree: left });
 }
 
 /// The place behind the answer that the client got.
@@ -186,4 +204,22 @@ fn every_invariant_breaks_when_one_thing_is_another() {
         let violation = judged(trace, canary.invariant).violation;
         assert_eq!(violation.map(|violation| violation.invariant), Some(canary.invariant), "{}", canary.invariant);
     }
+}
+
+#[test]
+fn a_power_loss_must_leave_the_build_that_was_answered_for() {
+    let setup = setup(WorldKind::Sim);
+    let trace = calm(&setup, "redeploy");
+    let Event::Live { tree: old, .. } = trace[position(&trace, |event| matches!(event, Event::Live { .. }))].event
+    else {
+        unreachable!("found as one")
+    };
+    for left in [None, Some(TreeDigest(1))] {
+        let mut trace = trace.clone();
+        lose_power(&mut trace, left);
+        assert!(judged(trace, "PREV").violation.is_some(), "{left:?}");
+    }
+    let mut trace = trace;
+    lose_power(&mut trace, old);
+    assert_eq!(judged(trace, "PREV").violation, None);
 }

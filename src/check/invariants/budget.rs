@@ -57,7 +57,9 @@ struct Wait<'a> {
 impl<'a> Wait<'a> {
     fn of(facts: &Facts<'_>, operation: &'a Operation) -> Option<Self> {
         let deploy = facts.deploys.iter().find(|deploy| deploy.id == Some(operation.id))?;
+        // A node that dies waits no more; who reads the row there later is somebody else.
         let end = operation.answered.as_ref().map_or(facts.end(), |(at, _)| *at);
+        let end = facts.first_crash(operation.node, operation.received, end).unwrap_or(end);
         let key = deploy.key()?;
         let mut shown = facts.shown.iter().filter(|shown| shown.node == operation.node && shown.record.key == key);
         let came = shown.find(|shown| shown.at < end && shown.record.blob.is_some());

@@ -170,13 +170,24 @@ fn cause_of_peer(facts: &Facts<'_>, operation: &Operation, at: At) -> Option<Str
     if let Some(exit) = bad_exit(facts, operation.id, operation.node, at) {
         return Some(exit);
     }
+    cause_of_wait(facts, operation, at, message(&answer["error"]))
+}
+
+/// Reads of the row on one node, at most, between two looks of a peer that waits for it: its own, and those of readers.
+const READS_AT_ONCE: usize = 4;
+
+/// What a peer that waited in vain last saw, or a reader beside it: it tells one of these.
+fn cause_of_wait(facts: &Facts<'_>, operation: &Operation, at: At, told: &str) -> Option<String> {
     let reads = facts.reads_of(operation, at);
-    match reads.last()?.1 {
+    let seen = reads.iter().rev().take(READS_AT_ONCE).map(|(_, read)| match read {
         Ok(None) => Some("never replicated".to_owned()),
         Ok(Some(record)) if record.blob.is_none() && !facts.read_row(record).is_terminal() => {
             Some("its payload did not".to_owned())
         }
         Err(cause) => Some(cause.clone()),
+        // The wait was over.
         Ok(Some(_)) => None,
-    }
+    });
+    let seen = seen.collect::<Option<Vec<_>>>()?;
+    seen.iter().find(|cause| told.contains(cause.as_str())).or(seen.first()).cloned()
 }

@@ -1,6 +1,9 @@
 //! What the invariants need of a trace, worked out once.
 
-use std::{collections::BTreeMap, rc::Rc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
 
 use bytes::Bytes;
 use serde::Deserialize;
@@ -206,10 +209,18 @@ impl<'a> Facts<'a> {
             last: BTreeMap::new(),
         };
         let mut rows = Rows::default();
+        let mut dead = BTreeSet::new();
         for (at, entry) in trace.entries().iter().enumerate() {
             facts.take_client(at, entry);
-            if let Some(node) = entry.node {
-                facts.take_store(at, node, &entry.event, &mut rows);
+            let Some(node) = entry.node else { continue };
+            match entry.event {
+                Event::Crashed { .. } => drop(dead.insert(node)),
+                Event::Restarted => drop(dead.remove(&node)),
+                _ => {}
+            }
+            facts.take_store(at, node, &entry.event, &mut rows);
+            // What the step at which a node dies still says, nobody hears.
+            if !dead.contains(&node) {
                 facts.take_operation(at, node, &entry.event);
             }
         }
@@ -433,10 +444,10 @@ impl<'a> Facts<'a> {
         statuses.next()
     }
 
-    /// Did a node die between two places?
-    pub fn crashed(&self, node: NodeIndex, from: At, to: At) -> bool {
-        self.between(from, to)
-            .any(|(_, entry)| entry.node == Some(node) && matches!(entry.event, Event::Crashed { .. }))
+    /// When a node first died between two places.
+    pub fn first_crash(&self, node: NodeIndex, from: At, to: At) -> Option<At> {
+        let mut here = self.between(from, to).filter(|(_, entry)| entry.node == Some(node));
+        here.find(|(_, entry)| matches!(entry.event, Event::Crashed { .. })).map(|(at, _)| at)
     }
 
     /// Was there a moment between two places at which a node took no operations, because it had died or was not up yet?

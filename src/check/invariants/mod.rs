@@ -20,6 +20,7 @@ mod noorphan;
 mod nounhandled;
 mod oneterm;
 mod peers;
+mod prev;
 mod quiet;
 mod readers;
 mod retain;
@@ -46,6 +47,7 @@ pub const ALL: &[Invariant] = &[
     hash::HASH,
     noorphan::NOORPHAN,
     retain::RETAIN,
+    prev::PREV,
     wake::WAKE,
     budget::BUDGET,
     cause::CAUSE,

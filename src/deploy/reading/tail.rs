@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 
 use serde_json::json;
-use tokio::{sync::watch, time::sleep};
+use tokio::time::sleep;
 use uuid::Uuid;
 
 use super::{ReadError, row_of};
@@ -19,7 +19,7 @@ use crate::{
         registry::Registry,
         row::Deployment,
     },
-    env::{Env, Key, RowWatch, Table},
+    env::{Beats, Env, Key, RowWatch, Table},
 };
 
 /// The most entries that a tail takes from the log at a time: with the log's own bound on an entry this bounds its bytes.
@@ -61,7 +61,7 @@ pub struct Tail<E: Env> {
 
 /// What woke or will wake a tail: taken before the look, so that what comes between the two is not missed (museum S01).
 enum Wake<W> {
-    Recorder(watch::Receiver<()>),
+    Recorder(Beats),
     Table(W),
 }
 
@@ -69,7 +69,7 @@ impl<W: RowWatch> Wake<W> {
     async fn changed(&mut self) {
         match self {
             // A recorder that is gone has told all it had: the table is next.
-            Self::Recorder(changes) => drop(changes.changed().await),
+            Self::Recorder(changes) => changes.changed().await,
             Self::Table(watch) => watch.changed().await,
         }
     }

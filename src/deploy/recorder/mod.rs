@@ -17,10 +17,7 @@ use std::{
 };
 
 use serde_json::Value;
-use tokio::{
-    sync::{Mutex, watch},
-    time::sleep,
-};
+use tokio::{sync::Mutex, time::sleep};
 use uuid::Uuid;
 
 use self::flush::Flush;
@@ -33,7 +30,7 @@ use super::{
     row::{DeployFailure, Deployment, RestartMode, Status},
     slots::ProjectName,
 };
-use crate::env::{Env, Key, StoreError, Table};
+use crate::env::{Beats, Env, Key, Pulse, StoreError, Table};
 
 /// Waits between the tries of the terminal put, before the deploy fails for it. The row ends all the same, later.
 const TERMINAL_RETRIES: [Duration; 4] =
@@ -122,9 +119,9 @@ struct Inner<E> {
     /// Whoever puts the row holds it.
     turn: Mutex<()>,
     /// How the terminal put ended, once it has.
-    ended: watch::Sender<Option<Result<(), StoreError>>>,
+    ended: RefCell<Option<Result<(), StoreError>>>,
     /// Wakes live readers: the row has changed, or its end is durable.
-    changes: watch::Sender<()>,
+    changes: Pulse,
 }
 
 /// A deployment's recorder. Clones are handles to the same one.
@@ -165,8 +162,8 @@ impl<E: Env> Recorder<E> {
             key,
             state: RefCell::new(state),
             turn: Mutex::new(()),
-            ended: watch::Sender::new(None),
-            changes: watch::Sender::new(()),
+            ended: RefCell::default(),
+            changes: Pulse::default(),
         }));
         recorder.put().await?;
         recorder.listen(progress);
@@ -191,7 +188,7 @@ impl<E: Env> Recorder<E> {
     }
 
     /// Sees every change of the row in memory from now on, and its end once that is durable.
-    pub fn watch(&self) -> watch::Receiver<()> {
+    pub fn watch(&self) -> Beats {
         self.0.changes.subscribe()
     }
 
@@ -251,7 +248,7 @@ impl<E: Env> Recorder<E> {
         }
         change(&mut state.row);
         drop(state);
-        self.0.changes.send_replace(());
+        self.0.changes.beat();
         true
     }
 
@@ -276,8 +273,8 @@ impl<E: Env> Recorder<E> {
         if let Err(cause) = &ended {
             self.end_later(cause.clone());
         }
-        self.0.ended.send_replace(Some(ended.clone()));
-        self.0.changes.send_replace(());
+        *self.0.ended.borrow_mut() = Some(ended.clone());
+        self.0.changes.beat();
         ended
     }
 
@@ -292,9 +289,13 @@ impl<E: Env> Recorder<E> {
     }
 
     async fn ended(&self) -> Result<(), StoreError> {
-        let mut ended = self.0.ended.subscribe();
-        let ended = ended.wait_for(Option::is_some).await.expect("the recorder that is asked holds the sender");
-        ended.clone().expect("waited for")
+        let mut changes = self.0.changes.subscribe();
+        loop {
+            if let Some(ended) = self.0.ended.borrow().clone() {
+                return ended;
+            }
+            changes.changed().await;
+        }
     }
 
     /// A row that the store did not let end ends as `failed` as soon as it does: that is what the client was told.

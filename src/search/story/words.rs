@@ -76,6 +76,8 @@ fn subject(kind: Kind) -> String {
         Kind::Crash => "it dies in its {} life",
         Kind::CrashAt => "the step of its {} death",
         Kind::CrashHow => "the manner of its {} death",
+        Kind::LostNames => "the share of names that its {} loss of power takes",
+        Kind::LostBytes => "the share of bytes that its {} loss of power takes",
         Kind::Downtime => "its {} time down",
         Kind::Partition => "it loses packets in its {} life",
         Kind::PartitionAt => "the step of its {} loss of packets",

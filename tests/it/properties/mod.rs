@@ -6,6 +6,7 @@ mod deploys;
 mod frames;
 mod lines;
 mod peer_results;
+mod table;
 
 use drydock::sim::choice::{Effect, Label, Sequence, Source};
 use proptest::{

@@ -158,7 +158,7 @@ fn requests() -> Vec<Boxed> {
         json!({ "project": "hello", "replicated": "yes" }),
         json!({ "project": "hello", "install_command": "" }),
         json!({ "project": "hello", "package": "left-pad" }),
-        json!({ "project": "hello", "rollback_from": ID }),
+        json!({ "project": "hello", "rollback_from": "yesterday" }),
         json!({ "project": "hello", "restart": "later" }),
     ];
     bad.iter().map(|request| Box::new(DeployRequest::parse(request).unwrap_err()) as Boxed).collect()
