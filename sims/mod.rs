@@ -10,6 +10,7 @@ mod deploy;
 mod failing_install;
 mod impatient_peers;
 mod late_news;
+mod package_managers;
 mod readers;
 mod redeploy;
 mod restart;
@@ -28,6 +29,7 @@ pub const ALL: &[Scenario] = &[
     failing_install::SCENARIO,
     broken_component::SCENARIO,
     chatty_install::SCENARIO,
+    package_managers::SCENARIO,
     slow_install::SCENARIO,
     client_leaves::SCENARIO,
     redeploy::SCENARIO,

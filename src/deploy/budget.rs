@@ -17,6 +17,12 @@ impl Budget {
         Self { start: Instant::now(), timeout }
     }
 
+    /// The same without what has gone by since `then`: a wait that is none of the stages that share it.
+    #[must_use]
+    pub fn not_counting_since(self, then: Instant) -> Self {
+        Self { start: self.start + then.elapsed(), ..self }
+    }
+
     /// When it is used up.
     pub fn deadline(&self) -> Instant {
         self.start + self.timeout

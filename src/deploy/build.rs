@@ -4,6 +4,7 @@ use std::{cell::RefCell, convert::Infallible, future::Future, io, path::PathBuf,
 
 use bytes::Bytes;
 use futures_util::{Stream, stream};
+use tokio::time::Instant;
 use tokio_util::io::StreamReader;
 
 use super::{
@@ -16,14 +17,22 @@ use super::{
     load::{self, LoadError},
     request::InstallPlan,
     retry::{drop_told, until_done},
-    row::Deployment,
+    row::{Deployment, Status},
     slots::{self, ProjectLocks, ProjectName, Slots, SwapError},
 };
-use crate::env::{BlobId, Disk, Env};
+use crate::env::{BlobId, Disk, Env, Table};
 
 /// Why a node does not run a build.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
+    /// The deployment is over: its origin gave up before this node was done (museum P18).
+    #[error("deployment {id} is already {status}: it is not installed any more; deploy again")]
+    AlreadyOver {
+        /// Which deployment.
+        id: uuid::Uuid,
+        /// How it ended.
+        status: Status,
+    },
     /// The row names no payload.
     #[error("deployment {0} has no payload: it was dropped or never came; deploy again")]
     NoPayload(uuid::Uuid),
@@ -53,7 +62,7 @@ impl BuildError {
     /// The phase that failed.
     pub fn phase(&self) -> &'static str {
         match self {
-            Self::NoPayload(_) | Self::Archive(_) | Self::Mismatch { .. } => "extract",
+            Self::AlreadyOver { .. } | Self::NoPayload(_) | Self::Archive(_) | Self::Mismatch { .. } => "extract",
             Self::Install(_) => "install",
             Self::Load(_) => "load",
             Self::Swap(_) => "swap",
@@ -63,6 +72,7 @@ impl BuildError {
     /// A word for programs.
     pub fn code(&self) -> &'static str {
         match self {
+            Self::AlreadyOver { .. } => "already_over",
             Self::NoPayload(_) => "no_payload",
             Self::Archive(ArchiveError::Payload(BlobReadError::Unavailable { .. })) => "payload_unavailable",
             Self::Archive(ArchiveError::Payload(BlobReadError::Incomplete { .. })) => "payload_incomplete",
@@ -102,8 +112,11 @@ pub(super) async fn build<E: Env>(
 ) -> Result<(), BuildError> {
     let project = &plan.deployment.project;
     let slots = Slots::new(plan.deployment);
+    let waiting_since = Instant::now();
     let _one_at_a_time = locks.build(project).await;
-    let built = stage_and_swap(env, locks, progress, plan, slots.clone()).await;
+    // Another deploy's installer may have been waited for: that is no wait for the payload.
+    let plan = Plan { budget: plan.budget.not_counting_since(waiting_since), ..*plan };
+    let built = stage_and_swap(env, locks, progress, &plan, slots.clone()).await;
     match &built {
         Ok(()) | Err(BuildError::Swap(SwapError::NotDurable { .. })) => {
             remove(env, slots.staged).await;
@@ -154,13 +167,39 @@ async fn stage_and_swap<E: Env>(
     plan: &Plan<'_>,
     mut slots: Slots,
 ) -> Result<(), BuildError> {
+    refuse_what_is_over(env, plan.deployment).await?;
     slots::refuse_older(env.disk(), &slots).await?;
     slots.staged = in_phase(progress, "extract", extract(env, plan, &slots)).await?;
-    let install = install::install(env, &slots.staged, plan.install, |line| progress.emit(&Event::install(line)));
+    let install = install::install(env, &slots.staged, plan.install, |event| progress.emit(event));
     in_phase(progress, "install", install).await?;
     in_phase(progress, "load", load::load(env, &slots.project, &slots.staged)).await?;
     let _unchanged = locks.live(&slots.project).await;
+    refuse_what_is_over(env, plan.deployment).await?;
     Ok(slots::swap(env.disk(), &slots).await?)
+}
+
+/// A peer does not install what its origin has given up: the row is looked at before the work, and before the swap. An
+/// origin needs no look, since it is the one who ends it; a row that is not there came with the operation; and one that
+/// cannot be read is let pass, as its end may come a moment later in any case.
+async fn refuse_what_is_over<E: Env>(env: &E, deployment: &Deployment) -> Result<(), BuildError> {
+    let id = deployment.deployment_id;
+    if deployment.origin_node == *env.node() {
+        return Ok(());
+    }
+    let row = match env.table().get(&Deployment::key_of(id)).await {
+        Ok(record) => {
+            record.map(|record| Deployment::from_record(&record)).transpose().map_err(|error| error.to_string())
+        }
+        Err(error) => Err(error.to_string()),
+    };
+    match row {
+        Ok(Some(Deployment { status, .. })) if status.is_terminal() => Err(BuildError::AlreadyOver { id, status }),
+        Ok(_) => Ok(()),
+        Err(cause) => {
+            drop_told(env, &format!("look at the row of {id} before its swap"), &cause);
+            Ok(())
+        }
+    }
 }
 
 /// Emits a phase's start, and how it ends.

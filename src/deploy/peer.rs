@@ -16,7 +16,6 @@ use super::{
     reading::delete::take_deletion,
     registry::Registry,
     restart,
-    row::{Deployment, Status},
     slots::ProjectLocks,
 };
 use crate::{
@@ -30,14 +29,6 @@ pub enum PeerError {
     /// The row did not come, or its payload did not.
     #[error(transparent)]
     Row(#[from] AwaitRowError),
-    /// The deployment is over: its origin gave up before this peer saw the row (museum P18).
-    #[error("deployment {id} is already {status}: it is not installed any more; deploy again")]
-    AlreadyOver {
-        /// Which deployment.
-        id: uuid::Uuid,
-        /// How it ended.
-        status: Status,
-    },
     /// The payload that came with the operation could not be stored.
     #[error("the payload could not be stored: {0}")]
     Payload(#[from] BlobError),
@@ -51,7 +42,6 @@ impl PeerError {
     fn code(&self) -> &'static str {
         match self {
             Self::Row(error) => error.code(),
-            Self::AlreadyOver { .. } => "already_over",
             Self::Payload(_) => "payload_not_stored",
             Self::Build(error) => error.code(),
         }
@@ -131,7 +121,6 @@ async fn install<E: Env>(
         return Ok(built?);
     }
     let deployment = await_deployment_row(env, operation.deployment_id, budget).await?;
-    refuse_what_is_over(&deployment)?;
     Ok(build(&deployment).await?)
 }
 
@@ -143,11 +132,4 @@ fn tell_lines(progress: &ProgressEmitter, notes: Notes) -> Subscription {
         }
         Ok(())
     })
-}
-
-fn refuse_what_is_over(deployment: &Deployment) -> Result<(), PeerError> {
-    if deployment.status.is_terminal() {
-        return Err(PeerError::AlreadyOver { id: deployment.deployment_id, status: deployment.status });
-    }
-    Ok(())
 }

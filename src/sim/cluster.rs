@@ -68,10 +68,12 @@ pub struct Deploy {
     pub request: Map<String, Value>,
     /// The client goes away after so many bytes of its upload.
     pub leaves_after: Option<u64>,
-    /// It brings back the payload of an earlier deploy of this run, by number, and uploads nothing.
-    pub brings_back: Option<u32>,
     /// This manifest of the component names what is not in it.
     pub broken: Option<Manifest>,
+    /// This field of the component's package.json is another.
+    pub manifest: Option<(&'static str, Value)>,
+    /// It brings back the payload of an earlier deploy of this run, by number, and uploads nothing.
+    pub brings_back: Option<u32>,
 }
 
 impl Deploy {
@@ -79,6 +81,20 @@ impl Deploy {
     pub fn with(mut self, field: &str, value: impl Into<Value>) -> Self {
         self.request.insert(field.to_owned(), value.into());
         self
+    }
+
+    /// Sets a field of the component's package.json.
+    pub fn with_manifest(self, field: &'static str, value: Value) -> Self {
+        Self { manifest: Some((field, value)), ..self }
+    }
+
+    /// The component that is uploaded.
+    fn edited(&self, component: Arc<Component>) -> Arc<Component> {
+        match (self.broken, &self.manifest) {
+            (Some(manifest), _) => component.broken(manifest),
+            (None, Some((field, value))) => component.with_manifest(field, value.clone()),
+            (None, None) => component,
+        }
     }
 
     /// Lets a manifest of the component name what is not in it.
@@ -243,14 +259,14 @@ impl Cluster {
     pub fn component(&self) -> Deploy {
         let request = json!({ "operation": "deploy_component", "project": self.0.params.component.name });
         let Value::Object(request) = request else { unreachable!("written as an object above") };
-        Deploy { request, leaves_after: None, brings_back: None, broken: None }
+        Deploy { request, leaves_after: None, broken: None, manifest: None, brings_back: None }
     }
 
     /// Deploys at `origin` and waits for the answer; a client that loses its node is told so by its own side.
     pub async fn deploy(&self, origin: NodeIndex, deploy: Deploy) -> Answer {
         let number = self.0.deploys.replace(self.0.deploys.get() + 1);
-        let sound = self.0.params.component.variant(deploy.brings_back.unwrap_or(number));
-        let component = deploy.broken.map_or_else(|| Arc::clone(&sound), |manifest| sound.broken(manifest));
+        let component = self.0.params.component.variant(deploy.brings_back.unwrap_or(number));
+        let component = deploy.edited(component);
         let facts = facts(&component, number, &deploy);
         self.0.world.record(Some(origin), Event::DeployRequested(Rc::new(facts)));
         let uploads = deploy.brings_back.is_none();

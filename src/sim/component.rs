@@ -130,20 +130,27 @@ impl Component {
     pub fn broken(&self, manifest: Manifest) -> Arc<Self> {
         let mut tree = self.tree.clone();
         let (file, text) = match manifest {
-            Manifest::Package => ("package.json", self.manifest_with_main(MISSING_ENTRY)),
+            Manifest::Package => ("package.json", self.manifest_with("main", MISSING_ENTRY.into())),
             Manifest::Config => ("config.yaml", format!("jsResource:\n  files: {MISSING_ENTRY}\n")),
         };
         tree.insert(file.to_owned(), plain_file(text.into()));
         Arc::new(Self::packed(&self.name, tree))
     }
 
-    fn manifest_with_main(&self, main: &str) -> String {
+    /// The component with this field in its package.json.
+    pub fn with_manifest(&self, field: &str, value: serde_json::Value) -> Arc<Self> {
+        let mut tree = self.tree.clone();
+        tree.insert("package.json".to_owned(), plain_file(self.manifest_with(field, value).into()));
+        Arc::new(Self::packed(&self.name, tree))
+    }
+
+    fn manifest_with(&self, field: &str, value: serde_json::Value) -> String {
         let manifest = match self.tree.get("package.json") {
             Some(Entry::File { bytes, .. }) => serde_json::from_slice(bytes).ok(),
             _ => None,
         };
         let mut manifest: serde_json::Map<_, _> = manifest.unwrap_or_default();
-        manifest.insert("main".to_owned(), main.into());
+        manifest.insert(field.to_owned(), value);
         serde_json::Value::Object(manifest).to_string()
     }
 

@@ -13,6 +13,7 @@ mod big_operation;
 mod canaries;
 mod capsules;
 mod exhibits;
+mod install;
 mod load;
 mod properties;
 mod restarts;

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::{
     check::{DeployFacts, Entry, Event, Fault, NodeFinal, NodeIndex, Trace, TreeDigest},
-    env::{BlobId, ExitStatus, Journal, Key, NodeName, Port, Record},
+    env::{BlobId, Command, ExitStatus, Journal, Key, NodeName, Port, Record},
 };
 
 /// A place in the trace.
@@ -390,7 +390,7 @@ impl<'a> Facts<'a> {
         asked
     }
 
-    /// A peer's reads of the row that an operation is about, up to `end`.
+    /// A peer's reads of the row that it waits for, up to `end`: the first that finds the payload ends the wait.
     pub fn reads_of(&self, operation: &Operation, end: At) -> Vec<(At, &Read)> {
         let wanted = operation.id.to_string();
         let here = self.between(operation.received, end).filter(|(_, entry)| entry.node == Some(operation.node));
@@ -398,7 +398,10 @@ impl<'a> Facts<'a> {
             Event::Got { key, found } if **key == *wanted => Some((at, found)),
             _ => None,
         });
-        reads.collect()
+        let finds = |read: &Read| matches!(read, Ok(Some(record)) if record.blob.is_some());
+        let mut found = false;
+        let wait = reads.take_while(|(_, read)| !std::mem::replace(&mut found, finds(read)));
+        wait.collect()
     }
 
     /// A record's row, read.
@@ -415,19 +418,24 @@ impl<'a> Facts<'a> {
 
     /// The processes that a node ran for a deployment.
     pub fn processes_of(&self, id: Uuid, node: NodeIndex) -> Vec<u32> {
+        self.processes_where(id, node, |_| true)
+    }
+
+    fn processes_where(&self, id: Uuid, node: NodeIndex, wanted: impl Fn(&Command) -> bool) -> Vec<u32> {
         let started = self.trace.entries().iter().filter(|entry| entry.node == Some(node));
         let processes = started.filter_map(|entry| match &entry.event {
-            Event::ProcessStarted { process, command } if deployment_of(&command.directory) == Some(id) => {
-                Some(*process)
+            Event::ProcessStarted { process, command } => {
+                (deployment_of(&command.directory) == Some(id) && wanted(command)).then_some(*process)
             }
             _ => None,
         });
         processes.collect()
     }
 
-    /// How the last process that a node ran for a deployment ended before `at`.
+    /// How the last installer that a node ran for a deployment ended before `at`. One that was asked for its version only
+    /// is none: another may have taken its place.
     pub fn process_exit(&self, id: Uuid, node: NodeIndex, at: At) -> Option<ExitStatus> {
-        let processes = self.processes_of(id, node);
+        let processes = self.processes_where(id, node, |command| command.args != ["--version"]);
         let ended = self.trace.entries()[..at].iter().rev().filter(|entry| entry.node == Some(node));
         let mut statuses = ended.filter_map(|entry| match &entry.event {
             Event::ProcessExited { process, status } if processes.contains(process) => Some(*status),

@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::{
-    facts::{At, Facts},
+    facts::{At, Facts, Operation},
     verdict::{Finding, Inquiry},
 };
 use crate::{
@@ -14,7 +14,8 @@ use crate::{
 /// See [`Invariant::sentence`].
 pub(super) const QUIET: Invariant = Invariant {
     name: "QUIET",
-    sentence: "nothing that belongs to a deploy runs on after it ended: no process, no file, no event",
+    sentence: "nothing that belongs to a deploy runs on after it ended: no process, no file, no event; a peer puts nothing \
+               live whose end it has read",
     check,
 };
 
@@ -26,6 +27,7 @@ fn check(facts: &Facts<'_>) -> Judgement {
         }
     }
     for operation in &facts.operations {
+        inquiry.look(|| goes_live_after_its_end(facts, operation));
         if let Some((at, _)) = operation.answered {
             inquiry.look(|| noise(facts, operation.id, operation.node, at));
         }
@@ -42,6 +44,37 @@ fn check(facts: &Facts<'_>) -> Judgement {
         });
     }
     inquiry.done()
+}
+
+/// A peer that has read how a deployment ended lets its build alone (museum P18).
+fn goes_live_after_its_end<'a>(facts: &Facts<'_>, operation: &Operation) -> Option<Finding<'a>> {
+    let end = operation.answered.as_ref().map_or(facts.end(), |(at, _)| *at);
+    let link = format!("components/.next-{}", operation.id);
+    let here = facts.between(operation.received, end).filter(|(_, entry)| entry.node == Some(operation.node));
+    let (mut live, mut read) = (None, None);
+    for (at, entry) in here {
+        match &entry.event {
+            Event::Got { key, found: Ok(Some(record)) } if **key == *operation.id.to_string() => {
+                read = Some((at, facts.read_row(record)));
+            }
+            Event::Renamed { from, to, .. } if *from == link && to.starts_with("components/") => {
+                live = Some(at);
+                break;
+            }
+            _ => {}
+        }
+    }
+    let (at, (read, row)) = (live?, read.filter(|(_, row)| row.is_terminal())?);
+    Some(Finding {
+        kind: "a build goes live after its deployment's end",
+        at,
+        node: Some(operation.node),
+        why: format!(
+            "{} had read that deployment {} was {}, and put it live",
+            operation.node, operation.id, row.status
+        ),
+        witnesses: vec![read],
+    })
 }
 
 fn noise<'a>(facts: &Facts<'_>, id: Uuid, node: NodeIndex, ended: At) -> Option<Finding<'a>> {

@@ -10,7 +10,7 @@ use drydock::{
         blob_stream::BlobReadError,
         build::BuildError,
         install::InstallError,
-        peer::PeerError,
+        load::LoadError,
         recorder::{IngestError, UploadError},
         request::DeployRequest,
         row::{Deployment, RowError, Status},
@@ -64,7 +64,7 @@ fn waiting() -> Vec<Boxed> {
         Box::new(timed_out(Missing::Payload, Some(refused()))),
         Box::new(AwaitRowError::NoTable(StoreError::NoTable("hdb_deployment".to_owned()))),
         Box::new(AwaitRowError::Unreadable(unreadable_row())),
-        Box::new(PeerError::AlreadyOver { id: ID, status: Status::Failed }),
+        Box::new(BuildError::AlreadyOver { id: ID, status: Status::Failed }),
     ]
 }
 
@@ -110,6 +110,23 @@ fn installing() -> Vec<Boxed> {
         Box::new(InstallError::Failed { command: command(), status: ExitStatus::Signal(9), output: vec![] }),
         Box::new(InstallError::TimedOut { command: command(), limit: Duration::from_millis(4_500), output: vec![] }),
         Box::new(InstallError::NotRun { command: command(), cause: io::ErrorKind::NotFound.into() }),
+        Box::new(InstallError::Unreadable { command: command(), cause: io::ErrorKind::BrokenPipe.into() }),
+        Box::new(InstallError::NoManager {
+            unusable: vec!["pnpm: is not installed".to_owned(), "yarn: its version is 1.22.22, not `4.x`".to_owned()],
+        }),
+        Box::new(LoadError::Missing {
+            file: "package.json",
+            field: "main".to_owned(),
+            name: "lib/index.js".to_owned(),
+        }),
+        Box::new(LoadError::Outside {
+            file: "config.yaml",
+            field: "jsResource.files".to_owned(),
+            name: "../resources.js".to_owned(),
+        }),
+        Box::new(LoadError::Malformed { file: "package.json", why: "EOF while parsing a value".to_owned() }),
+        Box::new(LoadError::Disk { path: "package.json".to_owned(), cause: disk_full() }),
+        Box::new(LoadError::Refused(io::Error::other("a module threw while it was tried out"))),
         Box::new(InstallError::Manifest("expected value at line 1 column 1".to_owned())),
     ]
 }
@@ -160,7 +177,7 @@ fn every_error_says_what_happened_in_one_line() {
         ("waiting for the row", waiting()),
         ("the payload", payload()),
         ("unpacking and going live", unpacking()),
-        ("installing", installing()),
+        ("installing and loading", installing()),
         ("the channel", channel()),
     ];
     for error in sections.iter().flat_map(|(_, errors)| errors) {

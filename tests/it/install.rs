@@ -1,0 +1,126 @@
+//! Which package manager a node takes, and what is told of it.
+
+use std::io;
+
+use drydock::{
+    check::{Event, NodeIndex, Trace},
+    env::{Command, ExitStatus},
+    sim::{
+        choice::Calm,
+        cluster::{Answer, Cluster},
+        process::Script,
+        scripts,
+    },
+};
+use serde_json::{Value, json};
+
+use crate::story::{cluster_of, tell};
+
+const ORIGIN: NodeIndex = NodeIndex(0);
+
+/// A node that has these programs, each in this version.
+type Has = &'static [(&'static str, &'static str)];
+
+fn script(has: Has, command: &Command) -> io::Result<Script> {
+    let (_, version) = has.iter().find(|(name, _)| *name == command.program).ok_or(io::ErrorKind::NotFound)?;
+    let printed = if command.args == ["--version"] { *version } else { "done" };
+    let line = format!("{printed}\n");
+    Ok(scripts::printing(&[line.as_bytes()], ExitStatus::Code(0)))
+}
+
+/// Deploys on one node that `has` these programs a component that asks for `managers`.
+fn deploy(has: Has, managers: Value) -> (Answer, Vec<String>, Vec<String>) {
+    let story = async move |cluster: Cluster| {
+        cluster.script(move |_, command| script(has, command));
+        let deploy = cluster.component().with_manifest("devEngines", json!({ "packageManager": managers }));
+        let answer = cluster.deploy(ORIGIN, deploy).await;
+        cluster.settle().await;
+        answer
+    };
+    let (answer, report) = tell(&cluster_of(1), Calm, story);
+    assert_eq!(report.violation().map(ToString::to_string), None);
+    (answer, ran(&report.trace), warned(&report.trace))
+}
+
+fn ran(trace: &Trace) -> Vec<String> {
+    let started = trace.entries().iter().filter_map(|entry| match &entry.event {
+        Event::ProcessStarted { command, .. } => Some(command.to_string()),
+        _ => None,
+    });
+    started.collect()
+}
+
+fn warned(trace: &Trace) -> Vec<String> {
+    let seen = trace.entries().iter().filter_map(|entry| match &entry.event {
+        Event::ClientSaw { event: "warning", data, .. } => data["message"].as_str().map(str::to_owned),
+        _ => None,
+    });
+    seen.collect()
+}
+
+#[test]
+fn the_first_manager_that_is_there_installs() {
+    let (answer, ran, warned) = deploy(
+        &[("npm", "11.0.0"), ("yarn", "4.1.0")],
+        json!([{ "name": "pnpm" }, { "name": "yarn" }, { "name": "npm" }]),
+    );
+    assert!(answer.is_ok(), "{answer:?}");
+    assert_eq!((ran, warned), (vec!["yarn install".to_owned()], vec![]));
+}
+
+#[test]
+fn a_manager_of_another_version_is_passed_over() {
+    let managers = json!([{ "name": "pnpm", "version": "^9" }, { "name": "yarn", "version": "4.x" }]);
+    let (answer, ran, _) = deploy(&[("pnpm", "8.15.9"), ("yarn", "4.1.0")], managers);
+    assert!(answer.is_ok(), "{answer:?}");
+    assert_eq!(ran, ["pnpm --version", "yarn --version", "yarn install"]);
+}
+
+#[test]
+fn without_a_usable_manager_on_fail_decides() {
+    let asked = |on_fail: Value| json!({ "name": "pnpm", "version": "^9", "onFail": on_fail });
+    let has: Has = &[("npm", "11.0.0"), ("pnpm", "8.15.9")];
+    let (answer, ran, warned) = deploy(has, asked(json!("warn")));
+    assert!(answer.is_ok() && warned[0].contains("8.15.9, not `^9`"), "{answer:?} {warned:?}");
+    assert_eq!(ran, ["pnpm --version", "npm install"]);
+
+    let (answer, ran, warned) = deploy(has, asked(json!("ignore")));
+    assert!(answer.is_ok() && warned.is_empty(), "{answer:?} {warned:?}");
+    assert_eq!(ran, ["pnpm --version", "npm install"]);
+
+    for on_fail in [json!("error"), json!("download"), json!(null)] {
+        let (answer, ran, _) = deploy(has, asked(on_fail));
+        let failure = answer.unwrap_err();
+        assert_eq!((&failure["code"], &failure["phase"]), (&json!("install_failed"), &json!("install")));
+        assert!(failure["message"].as_str().unwrap().contains("pnpm: its version is 8.15.9, not `^9`"), "{failure}");
+        assert_eq!(ran, ["pnpm --version"]);
+    }
+}
+
+#[test]
+fn a_manager_that_is_usable_and_fails_has_failed() {
+    let story = async move |cluster: Cluster| {
+        cluster.script(|_, _| Ok(scripts::printing(&[b"no space left\n"], ExitStatus::Code(3))));
+        let managers = json!({ "packageManager": { "name": "pnpm", "onFail": "ignore" } });
+        cluster.deploy(ORIGIN, cluster.component().with_manifest("devEngines", managers)).await
+    };
+    let (answer, report) = tell(&cluster_of(1), Calm, story);
+    let message = answer.unwrap_err()["message"].to_string();
+    assert!(message.contains("`pnpm install` failed with exit code 3: no space left"), "{message}");
+    assert_eq!(ran(&report.trace), ["pnpm install"]);
+}
+
+#[test]
+fn a_custom_command_runs_in_a_shell_and_is_told_by_its_program() {
+    let story = async move |cluster: Cluster| {
+        cluster.deploy(ORIGIN, cluster.component().with("install_command", "CI=1 /opt/bin/yarn --immutable")).await
+    };
+    let (answer, report) = tell(&cluster_of(1), Calm, story);
+    assert!(answer.is_ok(), "{answer:?}");
+    assert_eq!(ran(&report.trace), ["sh -c CI=1 /opt/bin/yarn --immutable"]);
+    let managers = report.trace.entries().iter().filter_map(|entry| match &entry.event {
+        Event::ClientSaw { event: "install", data, .. } => data["manager"].as_str(),
+        _ => None,
+    });
+    assert_eq!(managers.collect::<Vec<_>>(), ["yarn"]);
+}
