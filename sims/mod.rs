@@ -9,6 +9,9 @@ mod deploy;
 mod failing_install;
 mod impatient_peers;
 mod late_news;
+mod origin_dies;
+mod peer_dies;
+mod power_cut;
 mod readers;
 mod redeploy;
 mod restart;
@@ -30,6 +33,9 @@ pub const ALL: &[Scenario] = &[
     redeploy::SCENARIO,
     restart::SCENARIO,
     two_origins::SCENARIO,
+    origin_dies::SCENARIO,
+    peer_dies::SCENARIO,
+    power_cut::SCENARIO,
     late_news::SCENARIO,
     readers::SCENARIO,
     retention::SCENARIO,
