@@ -3,6 +3,7 @@
 //! What a story leaves open (who is the origin, which options, what an installer prints) it draws with
 //! `cluster.choose`; in the calm run each draw is 0. A story never judges: the invariants do.
 
+mod broken_component;
 mod chatty_install;
 mod client_leaves;
 mod deploy;
@@ -27,6 +28,7 @@ pub const ALL: &[Scenario] = &[
     deploy::SCENARIO,
     impatient_peers::SCENARIO,
     failing_install::SCENARIO,
+    broken_component::SCENARIO,
     chatty_install::SCENARIO,
     slow_install::SCENARIO,
     client_leaves::SCENARIO,

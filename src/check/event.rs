@@ -396,6 +396,8 @@ pub struct DeployFacts {
     pub payload_hash: String,
     /// The tree that each node must run.
     pub tree: TreeDigest,
+    /// What a manifest names and the tree lacks: such a component must not go live.
+    pub missing_entry: Option<&'static str>,
     /// The deploy goes to the whole cluster, rather than to the origin alone.
     pub replicated: bool,
     /// Success does not ask for the peers.

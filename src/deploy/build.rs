@@ -1,4 +1,4 @@
-//! From a row's payload to a live build: extract, install, swap. The same on the origin and on a peer.
+//! From a row's payload to a live build: extract, install, load check, swap. The same on the origin and on a peer.
 
 use std::{cell::RefCell, convert::Infallible, future::Future, io, path::PathBuf, rc::Rc};
 
@@ -13,6 +13,7 @@ use super::{
     event::{Event, PhaseStatus, ProgressEmitter},
     hashing::Hashing,
     install::{self, InstallError},
+    load::{self, LoadError},
     request::InstallPlan,
     retry::{drop_told, until_done},
     row::Deployment,
@@ -40,6 +41,9 @@ pub enum BuildError {
     /// The install failed.
     #[error(transparent)]
     Install(#[from] InstallError),
+    /// It cannot be loaded.
+    #[error(transparent)]
+    Load(#[from] LoadError),
     /// The build could not go live.
     #[error(transparent)]
     Swap(#[from] SwapError),
@@ -51,6 +55,7 @@ impl BuildError {
         match self {
             Self::NoPayload(_) | Self::Archive(_) | Self::Mismatch { .. } => "extract",
             Self::Install(_) => "install",
+            Self::Load(_) => "load",
             Self::Swap(_) => "swap",
         }
     }
@@ -65,6 +70,7 @@ impl BuildError {
             Self::Archive(_) => "bad_archive",
             Self::Mismatch { .. } => "payload_mismatch",
             Self::Install(_) => "install_failed",
+            Self::Load(_) => "load_failed",
             Self::Swap(SwapError::Superseded { .. }) => "superseded",
             Self::Swap(_) => "swap_failed",
         }
@@ -152,6 +158,7 @@ async fn stage_and_swap<E: Env>(
     slots.staged = in_phase(progress, "extract", extract(env, plan, &slots)).await?;
     let install = install::install(env, &slots.staged, plan.install, |line| progress.emit(&Event::install(line)));
     in_phase(progress, "install", install).await?;
+    in_phase(progress, "load", load::load(env, &slots.project, &slots.staged)).await?;
     let _unchanged = locks.live(&slots.project).await;
     Ok(slots::swap(env.disk(), &slots).await?)
 }

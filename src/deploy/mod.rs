@@ -15,6 +15,7 @@ pub mod hashing;
 pub mod install;
 mod journal;
 pub mod lines;
+pub mod load;
 pub mod node;
 pub mod operation;
 pub mod origin;

@@ -102,6 +102,8 @@ kinds! {
     OutputCut = "output-cut", Cut;
     /// A process is slow to write or to end.
     OutputDelay = "output-delay", Delay;
+    /// A node's own loader refuses a build that is tried out.
+    LoadRefused = "load-refused", Failure;
     /// The serving part of a node is slow to switch.
     Switch = "switch", Delay;
     /// It cannot switch to a new build.

@@ -5,6 +5,7 @@ use std::{
     future::Future,
     io,
     rc::Rc,
+    sync::Arc,
     time::Duration,
 };
 
@@ -18,7 +19,7 @@ use tokio::{
 
 use super::{
     choice::Kind,
-    component::Component,
+    component::{Component, MISSING_ENTRY, Manifest},
     env::SimEnv,
     process::{Script, Scripts},
     run::Params,
@@ -69,6 +70,8 @@ pub struct Deploy {
     pub leaves_after: Option<u64>,
     /// It brings back the payload of an earlier deploy of this run, by number, and uploads nothing.
     pub brings_back: Option<u32>,
+    /// This manifest of the component names what is not in it.
+    pub broken: Option<Manifest>,
 }
 
 impl Deploy {
@@ -76,6 +79,11 @@ impl Deploy {
     pub fn with(mut self, field: &str, value: impl Into<Value>) -> Self {
         self.request.insert(field.to_owned(), value.into());
         self
+    }
+
+    /// Lets a manifest of the component name what is not in it.
+    pub fn broken(self, manifest: Manifest) -> Self {
+        Self { broken: Some(manifest), ..self }
     }
 }
 
@@ -235,13 +243,14 @@ impl Cluster {
     pub fn component(&self) -> Deploy {
         let request = json!({ "operation": "deploy_component", "project": self.0.params.component.name });
         let Value::Object(request) = request else { unreachable!("written as an object above") };
-        Deploy { request, leaves_after: None, brings_back: None }
+        Deploy { request, leaves_after: None, brings_back: None, broken: None }
     }
 
     /// Deploys at `origin` and waits for the answer; a client that loses its node is told so by its own side.
     pub async fn deploy(&self, origin: NodeIndex, deploy: Deploy) -> Answer {
         let number = self.0.deploys.replace(self.0.deploys.get() + 1);
-        let component = self.0.params.component.variant(deploy.brings_back.unwrap_or(number));
+        let sound = self.0.params.component.variant(deploy.brings_back.unwrap_or(number));
+        let component = deploy.broken.map_or_else(|| Arc::clone(&sound), |manifest| sound.broken(manifest));
         let facts = facts(&component, number, &deploy);
         self.0.world.record(Some(origin), Event::DeployRequested(Rc::new(facts)));
         let uploads = deploy.brings_back.is_none();
@@ -371,6 +380,7 @@ fn facts(component: &Component, number: u32, deploy: &Deploy) -> DeployFacts {
         payload_bytes: component.payload.len() as u64,
         payload_hash: component.hash.clone(),
         tree: component.digest(),
+        missing_entry: deploy.broken.map(|_| MISSING_ENTRY),
         replicated: asked("replicated") != Some(&Value::Bool(false)),
         ignore_replication_errors: asked("ignore_replication_errors") == Some(&Value::Bool(true)),
         restart: asked("restart").is_some_and(|restart| *restart != Value::Bool(false)),

@@ -75,6 +75,18 @@ const VARIANTS_KEPT: usize = 8;
 /// The file that tells a variant from the others.
 const VARIANT_FILE: &str = "deploy-number.txt";
 
+/// What the manifest of a broken component names.
+pub const MISSING_ENTRY: &str = "lib/forgotten-build.js";
+
+/// A manifest of a component.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manifest {
+    /// `package.json`.
+    Package,
+    /// `config.yaml`.
+    Config,
+}
+
 /// Why a path is no component.
 #[derive(Debug, thiserror::Error)]
 #[error("`{path}` is no component: {why}")]
@@ -112,6 +124,27 @@ impl Component {
             (_, Some(kept)) => Arc::clone(kept.get_or_init(|| self.numbered(number))),
             (_, None) => self.numbered(number),
         }
+    }
+
+    /// The component with a manifest that names [`MISSING_ENTRY`]: it cannot be loaded.
+    pub fn broken(&self, manifest: Manifest) -> Arc<Self> {
+        let mut tree = self.tree.clone();
+        let (file, text) = match manifest {
+            Manifest::Package => ("package.json", self.manifest_with_main(MISSING_ENTRY)),
+            Manifest::Config => ("config.yaml", format!("jsResource:\n  files: {MISSING_ENTRY}\n")),
+        };
+        tree.insert(file.to_owned(), plain_file(text.into()));
+        Arc::new(Self::packed(&self.name, tree))
+    }
+
+    fn manifest_with_main(&self, main: &str) -> String {
+        let manifest = match self.tree.get("package.json") {
+            Some(Entry::File { bytes, .. }) => serde_json::from_slice(bytes).ok(),
+            _ => None,
+        };
+        let mut manifest: serde_json::Map<_, _> = manifest.unwrap_or_default();
+        manifest.insert("main".to_owned(), main.into());
+        serde_json::Value::Object(manifest).to_string()
     }
 
     fn numbered(&self, number: u32) -> Arc<Self> {

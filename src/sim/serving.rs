@@ -1,6 +1,7 @@
 //! What a simulated node serves.
 //!
-//! The design claims to survive that a switch takes long, fails, or claims to have happened and has not.
+//! The design claims to survive that a build is refused when it is tried out, and that a switch takes long, fails, or claims
+//! to have happened and has not.
 
 use std::{cell::RefCell, collections::BTreeMap, io, path::Path, rc::Rc};
 
@@ -38,6 +39,13 @@ impl SimServing {
 }
 
 impl Serving for SimServing {
+    async fn load(&self, _: &str, _: &Path) -> io::Result<()> {
+        match self.world.fails(self.node, Kind::LoadRefused).await {
+            true => Err(io::Error::other("a module threw while it was tried out")),
+            false => Ok(()),
+        }
+    }
+
     async fn switch(&self, project: &str, build: Uuid, _: &Path) -> io::Result<()> {
         self.world.delay(self.node, Kind::Switch).await;
         if self.world.fails(self.node, Kind::SwitchRefused).await {

@@ -12,6 +12,7 @@
 mod canaries;
 mod capsules;
 mod exhibits;
+mod load;
 mod properties;
 mod restarts;
 mod scenarios;

@@ -63,6 +63,9 @@ fn causes_of_deploy(facts: &Facts<'_>, deploy: &Deploy, at: At) -> Vec<String> {
     if let Some(exit) = deploy.id.and_then(|id| bad_exit(facts, id, deploy.origin, at)) {
         return vec![exit];
     }
+    if let Some(missing) = deploy.asked.missing_entry.filter(|_| failures_of_devices(facts, deploy, at).is_empty()) {
+        return vec![missing.to_owned()];
+    }
     let asked = facts.peers_asked(deploy, at);
     let row = deploy.key().and_then(|key| facts.row_at(deploy.origin, &key, at));
     let failed = asked.iter().flat_map(|peer| {
@@ -107,15 +110,17 @@ fn failures_of_devices(facts: &Facts<'_>, deploy: &Deploy, at: At) -> Vec<String
 }
 
 /// What devices say when they fail, by kind of fault.
-const FAILURES: [(&str, &str); 4] = [
+const FAILURES: [(&str, &str); 5] = [
     ("disk-fails", "no space left on device"),
     ("blob-fails", "no space left on device"),
     ("spawn-fails", "resource temporarily unavailable"),
+    ("load-refused", "threw while it was tried out"),
     ("switch-refused", "threw while it was loaded"),
 ];
 
 fn names_no_failure<'a>(facts: &Facts<'_>, deploy: &Deploy, at: At, failure: &Value) -> Option<Finding<'a>> {
-    let known = deploy.aborted.is_some() || failure["code"] == "superseded";
+    let cannot_load = deploy.asked.missing_entry.is_some_and(|missing| message(failure).contains(missing));
+    let known = deploy.aborted.is_some() || failure["code"] == "superseded" || cannot_load;
     if known || !facts.peers_asked(deploy, at).is_empty() || bad_exit(facts, deploy.id?, deploy.origin, at).is_some() {
         return None;
     }

@@ -1,6 +1,9 @@
 //! What the invariants need of a trace, worked out once.
 
-use std::{collections::BTreeMap, rc::Rc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
 
 use bytes::Bytes;
 use serde::Deserialize;
@@ -206,10 +209,18 @@ impl<'a> Facts<'a> {
             last: BTreeMap::new(),
         };
         let mut rows = Rows::default();
+        let mut dead = BTreeSet::new();
         for (at, entry) in trace.entries().iter().enumerate() {
             facts.take_client(at, entry);
-            if let Some(node) = entry.node {
-                facts.take_store(at, node, &entry.event, &mut rows);
+            let Some(node) = entry.node else { continue };
+            match entry.event {
+                Event::Crashed { .. } => drop(dead.insert(node)),
+                Event::Restarted => drop(dead.remove(&node)),
+                _ => {}
+            }
+            facts.take_store(at, node, &entry.event, &mut rows);
+            // What the step at which a node dies still says, nobody hears.
+            if !dead.contains(&node) {
                 facts.take_operation(at, node, &entry.event);
             }
         }

@@ -10,7 +10,8 @@ use crate::check::{Event, Invariant, Judgement, NodeIndex, TreeDigest};
 pub(super) const TRUTH: Invariant = Invariant {
     name: "TRUTH",
     sentence: "a deploy reports success exactly when the origin and every expected peer run the payload with the row's \
-               hash, and serve it when it asked for a restart (peers do not count when replication errors are ignored)",
+               hash, and serve it when it asked for a restart (peers do not count when replication errors are ignored); what cannot be \
+               loaded goes live nowhere",
     check,
 };
 
@@ -24,6 +25,9 @@ fn check(facts: &Facts<'_>) -> Judgement {
         }
         if let Some((at, _)) = deploy.failure() {
             inquiry.look(|| failed_for_nothing(facts, deploy, at));
+        }
+        if deploy.asked.missing_entry.is_some() {
+            inquiry.look(|| runs_what_cannot_load(facts, deploy));
         }
     }
     inquiry.done()
@@ -65,6 +69,27 @@ fn not_running<'a>(facts: &Facts<'_>, deploy: &Deploy, node: NodeIndex, at: At) 
         at,
         node: Some(node),
         why: format!("the deploy of `{}` reports success, but {node} {what}", deploy.asked.project),
+        witnesses: vec![deploy.requested],
+    })
+}
+
+/// What lacks an entry point that it names goes live nowhere (spec 6), and is no success.
+fn runs_what_cannot_load<'a>(facts: &Facts<'_>, deploy: &Deploy) -> Option<Finding<'a>> {
+    let missing = deploy.asked.missing_entry?;
+    let went_live = facts.between(deploy.requested, facts.end()).find(|(_, entry)| match &entry.event {
+        Event::Renamed { to, tree, .. } => *tree == deploy.asked.tree && to.starts_with("components/"),
+        _ => false,
+    });
+    let (at, node) = match (went_live, deploy.success()) {
+        (Some((at, entry)), _) => (at, entry.node),
+        (None, Some((at, _))) => (at, Some(deploy.origin)),
+        (None, None) => return None,
+    };
+    Some(Finding {
+        kind: "a component that cannot be loaded passes",
+        at,
+        node,
+        why: format!("`{}` names `{missing}`, which it does not hold", deploy.asked.project),
         witnesses: vec![deploy.requested],
     })
 }

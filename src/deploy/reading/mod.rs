@@ -136,7 +136,7 @@ pub(super) async fn current_row<E: Env>(env: &E, registry: &Registry<E>, id: Uui
             Stage::Open | Stage::Ended => return Ok(recorder.snapshot()),
             Stage::Lost => break,
             // The recorder that is asked holds the sender.
-            Stage::Ending => drop(changes.changed().await),
+            Stage::Ending => changes.changed().await,
         }
     }
     row_of(env, id).await

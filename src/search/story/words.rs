@@ -69,6 +69,7 @@ fn subject(kind: Kind) -> String {
         Kind::BlobFails => "the {} blob operation fails",
         Kind::SpawnFails => "the {} program cannot be started",
         Kind::OutputCut | Kind::OutputDelay => "the {} piece of a process's output",
+        Kind::LoadRefused => "the {} build that is tried out is refused",
         Kind::Switch => "the {} switch to another build",
         Kind::SwitchRefused => "the {} switch to another build fails",
         Kind::SwitchStale => "the {} switch to another build is told, and does not happen",
