@@ -10,7 +10,10 @@ mod deploy;
 mod failing_install;
 mod impatient_peers;
 mod late_news;
+mod origin_dies;
 mod package_managers;
+mod peer_dies;
+mod power_cut;
 mod readers;
 mod redeploy;
 mod restart;
@@ -36,6 +39,9 @@ pub const ALL: &[Scenario] = &[
     restart::SCENARIO,
     two_origins::SCENARIO,
     unreplicated::SCENARIO,
+    origin_dies::SCENARIO,
+    peer_dies::SCENARIO,
+    power_cut::SCENARIO,
     late_news::SCENARIO,
     readers::SCENARIO,
     retention::SCENARIO,

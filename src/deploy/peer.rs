@@ -16,6 +16,7 @@ use super::{
     reading::delete::take_deletion,
     registry::Registry,
     restart,
+    row::Deployment,
     slots::ProjectLocks,
 };
 use crate::{
