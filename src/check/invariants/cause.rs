@@ -170,6 +170,10 @@ fn cause_of_peer(facts: &Facts<'_>, operation: &Operation, at: At) -> Option<Str
     if let Some(exit) = bad_exit(facts, operation.id, operation.node, at) {
         return Some(exit);
     }
+    if facts.keeps_rows_apart() {
+        // Nobody waited for a row.
+        return None;
+    }
     cause_of_wait(facts, operation, at, message(&answer["error"]))
 }
 
