@@ -97,6 +97,14 @@ impl Deploy {
         }
     }
 
+    /// The names under `devEngines.packageManager`, which is one object or a list of them.
+    fn managers(&self) -> Vec<String> {
+        let asked = self.manifest.as_ref().filter(|(field, _)| *field == "devEngines");
+        let asked = asked.map_or(&Value::Null, |(_, value)| &value["packageManager"]);
+        let list = asked.as_array().map_or(std::slice::from_ref(asked), Vec::as_slice);
+        list.iter().filter_map(|manager| manager["name"].as_str().map(str::to_owned)).collect()
+    }
+
     /// Lets a manifest of the component name what is not in it.
     pub fn broken(self, manifest: Manifest) -> Self {
         Self { broken: Some(manifest), ..self }
@@ -399,6 +407,7 @@ fn facts(component: &Component, number: u32, deploy: &Deploy) -> DeployFacts {
         payload_hash: component.hash.clone(),
         tree: component.digest(),
         missing_entry: deploy.broken.map(|_| MISSING_ENTRY),
+        managers: deploy.managers(),
         replicated: asked("replicated") != Some(&Value::Bool(false)),
         ignore_replication_errors: asked("ignore_replication_errors") == Some(&Value::Bool(true)),
         restart: asked("restart").is_some_and(|restart| *restart != Value::Bool(false)),
