@@ -119,8 +119,7 @@ const FAILURES: [(&str, &str); 5] = [
 ];
 
 fn names_no_failure<'a>(facts: &Facts<'_>, deploy: &Deploy, at: At, failure: &Value) -> Option<Finding<'a>> {
-    let known =
-        deploy.aborted.is_some() || failure["code"] == "superseded" || deploy.blames_component(failure);
+    let known = deploy.aborted.is_some() || failure["code"] == "superseded" || deploy.blames_component(failure);
     if known || !facts.peers_asked(deploy, at).is_empty() || bad_exit(facts, deploy.id?, deploy.origin, at).is_some() {
         return None;
     }

@@ -69,7 +69,8 @@ impl Deploy {
     /// Does the failure name what the component itself lacks: a file that it names, or every manager that it asks for?
     pub fn blames_component(&self, failure: &Value) -> bool {
         let message = failure["message"].as_str().unwrap_or_default();
-        let lacks_manager = !self.asked.managers.is_empty() && self.asked.managers.iter().all(|name| message.contains(name));
+        let lacks_manager =
+            !self.asked.managers.is_empty() && self.asked.managers.iter().all(|name| message.contains(name));
         lacks_manager || self.asked.missing_entry.is_some_and(|missing| message.contains(missing))
     }
 
