@@ -139,7 +139,7 @@ impl<'a, E: Env> Link<'a, E> {
         let stream = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(LinkError::Connect)?;
         let (reader, writer) = split(stream);
         let after = self.progress.cursor.resume_after();
-        let hello = frame::encode(&Frame::Subscribe { protocol: PROTOCOL, node: self.env.node().clone(), after });
+        let hello = frame::encode(&Frame::Subscribe { protocol: PROTOCOL, after });
         timeout(SILENCE_MAX, FrameWriter::new(writer).send(hello)).await.map_err(|_| LinkError::Silent)??;
         Ok(FrameReader::new(reader))
     }
