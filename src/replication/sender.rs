@@ -20,8 +20,8 @@ use xxhash_rust::xxh3::Xxh3;
 use super::frame::{self, CHUNK_BYTES_MAX, FRAME_BYTES_MAX, Frame, FrameError, FrameReader, FrameWriter, PROTOCOL};
 use super::scope::{DATABASE, SETTING, Scope};
 use crate::env::{
-    BlobError, BlobId, BlobState, Blobs, Changes, Duplex, Env, Journal, Listener, Network, NodeName, Position, Record,
-    Table, Task,
+    Accepted, BlobError, BlobId, BlobState, Blobs, Changes, Duplex, Env, Journal, Listener, Network, NodeName,
+    Position, Record, Table, Task,
 };
 
 /// How long a link may be idle before it gives a sign of life: two of them within the silence that makes it dead.
@@ -48,20 +48,21 @@ pub(super) async fn serve<E: Env>(env: E, mut listener: <E::Network as Network>:
     let sessions = Sessions::default();
     loop {
         match listener.accept().await {
-            Ok(stream) => welcome(&env, stream, &sessions),
+            Ok(accepted) => welcome(&env, accepted, &sessions),
             Err(cause) => super::pause_after(&env, "accepting subscribers", &cause).await,
         }
     }
 }
 
 /// Hears who subscribes, and begins its session. A task of its own, so that one who says nothing keeps nobody waiting.
-fn welcome<E: Env>(env: &E, stream: impl Duplex, sessions: &Sessions) {
+fn welcome<E: Env>(env: &E, accepted: Accepted<impl Duplex>, sessions: &Sessions) {
     let (serving, sessions) = (env.clone(), Rc::clone(sessions));
+    let Accepted { peer: node, stream } = accepted;
     env.spawn_background("subscriber", async move {
         let (reader, writer) = split(stream);
         let (mut reader, mut writer) = (FrameReader::new(reader), FrameWriter::new(writer));
-        match timeout(HELLO_MAX, hello(&serving, &mut reader)).await {
-            Ok(Ok((node, after))) => {
+        match timeout(HELLO_MAX, hello(&serving, &node, &mut reader)).await {
+            Ok(Ok(after)) => {
                 let session = session(serving.clone(), node.clone(), after, reader, writer);
                 let task = serving.spawn(format!("session of {node}"), session);
                 sessions.borrow_mut().insert(node, task);
@@ -78,14 +79,15 @@ fn welcome<E: Env>(env: &E, stream: impl Duplex, sessions: &Sessions) {
 
 async fn hello<E: Env, R: AsyncRead + Unpin>(
     env: &E,
+    node: &NodeName,
     reader: &mut FrameReader<R>,
-) -> Result<(NodeName, Position), FrameError> {
+) -> Result<Position, FrameError> {
     let bytes = reader.next().await?;
     match frame::decode(&bytes)? {
-        Frame::Subscribe { protocol: PROTOCOL, node, .. } if !env.members().contains(&node) => {
+        Frame::Subscribe { protocol: PROTOCOL, .. } if !env.members().contains(node) => {
             Err(FrameError::OutOfPlace(format!("{node} is not a member of this cluster")))
         }
-        Frame::Subscribe { protocol: PROTOCOL, node, after } => Ok((node, after)),
+        Frame::Subscribe { protocol: PROTOCOL, after } => Ok(after),
         Frame::Subscribe { protocol, .. } => {
             Err(FrameError::OutOfPlace(format!("protocol {protocol}; this node speaks {PROTOCOL}")))
         }

@@ -349,6 +349,7 @@ impl Cluster {
             node.leftovers.is_empty()
                 && node.processes.is_empty()
                 && node.blobs.iter().all(|(id, state)| is_at_rest(*id, state, &node.rows))
+                && node.rows.iter().filter_map(|row| row.blob).all(|named| node.blobs.contains_key(&named))
                 && node.rows.iter().all(has_ended)
         });
         let all_up = self.0.doors.borrow().iter().all(Option::is_some);
