@@ -11,6 +11,7 @@ mod failing_install;
 mod impatient_peers;
 mod late_news;
 mod origin_dies;
+mod package;
 mod package_managers;
 mod peer_dies;
 mod power_cut;
@@ -33,6 +34,7 @@ pub const ALL: &[Scenario] = &[
     broken_component::SCENARIO,
     chatty_install::SCENARIO,
     package_managers::SCENARIO,
+    package::SCENARIO,
     slow_install::SCENARIO,
     client_leaves::SCENARIO,
     redeploy::SCENARIO,
