@@ -8,6 +8,7 @@ use tokio::time::sleep;
 use super::{
     choice::{CUT_BOUND, Choices, DELAY_BOUND, DecisionLog, Kind, STEP_BOUND, cut, delay_ms, step},
     lives::{Lives, Turn},
+    membership::Membership,
     tree::{LOSS_BOUND, Loss},
 };
 use crate::{
@@ -44,6 +45,7 @@ pub struct World {
     elapsed: Box<dyn Fn() -> Duration>,
     settings: RefCell<BTreeMap<String, Value>>,
     lives: Lives,
+    membership: Membership,
 }
 
 impl World {
@@ -57,6 +59,7 @@ impl World {
             elapsed: Box::new(elapsed),
             settings: RefCell::default(),
             lives: Lives::new(nodes),
+            membership: Membership::new(nodes),
         })
     }
 
@@ -120,6 +123,11 @@ impl World {
     /// Who is alive.
     pub fn lives(&self) -> &Lives {
         &self.lives
+    }
+
+    /// Who is in the cluster.
+    pub fn membership(&self) -> &Membership {
+        &self.membership
     }
 
     /// A life of `node` begins: will it end early, and when?
