@@ -13,7 +13,7 @@ use super::{
     row::{Deployment, Status},
 };
 use crate::{
-    env::{BlobError, BlobId, Blobs, Env},
+    env::{BlobError, BlobId, Blobs, Env, NodeName},
     replication::scope::{DATABASE, InvalidScope, SETTING, Scope},
 };
 
@@ -68,13 +68,14 @@ pub(super) async fn for_peers<E: Env>(
 /// Stores what came with an operation, for as long as it is built; returns what a row would have told of it.
 pub(super) async fn take_in<E: Env>(
     env: &E,
+    origin: &NodeName,
     deploy: &PeerDeploy,
     carried: &CarriedPayload,
     payload: &Bytes,
 ) -> Result<Deployment, BlobError> {
     let blob = BlobId(env.fresh_id());
     let stored = store(env, blob, payload).await;
-    let deployment = told(env, deploy, carried, blob);
+    let deployment = told(env, origin, deploy, carried, blob);
     match stored {
         Ok(()) => Ok(deployment),
         Err(cause) => {
@@ -102,7 +103,7 @@ pub(super) fn let_go<E: Env>(env: &E, deployment: &Deployment) {
     });
 }
 
-fn told<E: Env>(env: &E, deploy: &PeerDeploy, carried: &CarriedPayload, blob: BlobId) -> Deployment {
+fn told<E: Env>(env: &E, origin: &NodeName, deploy: &PeerDeploy, carried: &CarriedPayload, blob: BlobId) -> Deployment {
     Deployment {
         deployment_id: deploy.deployment_id,
         project: deploy.project.clone(),
@@ -115,7 +116,7 @@ fn told<E: Env>(env: &E, deploy: &PeerDeploy, carried: &CarriedPayload, blob: Bl
         phase: None,
         event_log: EventLog::default(),
         peer_results: Vec::new(),
-        origin_node: deploy.origin.clone(),
+        origin_node: origin.clone(),
         restart_mode: None,
         started_at: env.wall_clock_ms(),
         completed_at: None,

@@ -17,7 +17,7 @@ use super::{
     slots::ProjectLocks,
 };
 use crate::{
-    env::{Env, Task},
+    env::{Env, NodeName, Task},
     replication::{self, notes::Notes},
 };
 
@@ -41,7 +41,9 @@ impl<E: Env> Node<E> {
         let handler = Rc::clone(&node);
         replication::start(
             &env,
-            Rc::new(move |operation, notes| Rc::clone(&handler).take_operation(operation, notes).boxed_local()),
+            Rc::new(move |peer, operation, notes| {
+                Rc::clone(&handler).take_operation(peer, operation, notes).boxed_local()
+            }),
         )
         .await?;
         env.spawn_background("end of interrupted deployments", {
@@ -112,7 +114,7 @@ impl<E: Env> Node<E> {
         rx.await.expect("a deploy always answers")
     }
 
-    async fn take_operation(self: Rc<Self>, operation: Bytes, notes: Notes) -> Bytes {
-        peer::take_operation(&self.env, &self.locks, &self.registry, &operation, notes).await
+    async fn take_operation(self: Rc<Self>, peer: NodeName, operation: Bytes, notes: Notes) -> Bytes {
+        peer::take_operation(&self.env, &self.locks, &self.registry, &peer, &operation, notes).await
     }
 }

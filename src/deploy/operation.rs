@@ -12,7 +12,7 @@ use super::{
     request::{DeployRequest, InstallPlan},
     slots::ProjectName,
 };
-use crate::env::{Env, NodeName};
+use crate::env::Env;
 
 /// An operation that one member of the cluster forwards to another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,8 +34,6 @@ pub struct PeerDeploy {
     pub deployment_id: Uuid,
     /// Which project.
     pub project: ProjectName,
-    /// The node that forwards it.
-    pub origin: NodeName,
     /// See [`InstallPlan::command`].
     pub install_command: Option<String>,
     /// See [`InstallPlan::timeout`]; milliseconds.
@@ -93,12 +91,11 @@ pub struct CarriedPayload {
 }
 
 impl PeerDeploy {
-    /// What `origin` forwards of `request`, to peers that get the payload by replication.
-    pub fn forwarding(request: &DeployRequest, deployment_id: Uuid, origin: NodeName) -> Self {
+    /// What an origin forwards of `request`, to peers that get the payload by replication.
+    pub fn forwarding(request: &DeployRequest, deployment_id: Uuid) -> Self {
         Self {
             deployment_id,
             project: request.project.clone(),
-            origin,
             install_command: request.install.command.clone(),
             install_timeout: millis(request.install.timeout),
             deployment_timeout: millis(request.deployment_timeout),

@@ -211,7 +211,7 @@ impl<E: Env> Deploy<'_, E> {
     async fn operation(&self, recorder: &Recorder<E>) -> Result<bytes::Bytes, CarryError> {
         let budget = Budget::starting_now(self.request.deployment_timeout);
         let carried = carried::for_peers(self.env, &recorder.snapshot(), budget).await?;
-        let mut forwarded = PeerDeploy::forwarding(self.request, self.id, self.env.node().clone());
+        let mut forwarded = PeerDeploy::forwarding(self.request, self.id);
         let (payload, pieces) = carried.unzip();
         forwarded.payload = payload;
         Ok(Operation::DeployComponent(forwarded).to_bytes_with(&pieces.unwrap_or_default()))

@@ -20,7 +20,7 @@ use super::{
     slots::ProjectLocks,
 };
 use crate::{
-    env::{BlobError, Env, Journal},
+    env::{BlobError, Env, Journal, NodeName},
     replication::notes::Notes,
 };
 
@@ -54,11 +54,14 @@ pub(super) async fn take_operation<E: Env>(
     env: &E,
     locks: &ProjectLocks,
     registry: &Registry<E>,
+    peer: &NodeName,
     operation: &Bytes,
     notes: Notes,
 ) -> Bytes {
     let answer = match Operation::parse(operation) {
-        Ok((Operation::DeployComponent(deploy), payload)) => take_deploy(env, locks, &deploy, &payload, notes).await,
+        Ok((Operation::DeployComponent(deploy), payload)) => {
+            take_deploy(env, locks, &Forwarded { origin: peer, deploy: &deploy, payload: &payload }, notes).await
+        }
         Ok((Operation::RestartComponent(restart), _)) => take_restart(env, locks, &restart).await,
         Ok((Operation::DeleteDeploymentPayload(deletion), _)) => take_deletion(env, registry, &deletion).await,
         Err(error) => operation::answer(env, env.wall_clock_ms(), Err(unknown(&error))),
@@ -71,17 +74,19 @@ fn unknown(error: &serde_json::Error) -> Refusal {
     Refusal { message, code: "bad_operation" }
 }
 
-async fn take_deploy<E: Env>(
-    env: &E,
-    locks: &ProjectLocks,
-    deploy: &PeerDeploy,
-    payload: &Bytes,
-    notes: Notes,
-) -> Value {
-    let (deployment_id, started_at) = (deploy.deployment_id, env.wall_clock_ms());
-    env.journal(Journal::OperationReceived { deployment_id, origin: deploy.origin.clone() });
-    let installed = match install(env, locks, deploy, payload, notes).await {
-        Ok(()) => Ok(format!("Successfully deployed: {}", deploy.project)),
+/// A deploy as a member forwarded it.
+struct Forwarded<'a> {
+    origin: &'a NodeName,
+    deploy: &'a PeerDeploy,
+    /// What came behind it.
+    payload: &'a Bytes,
+}
+
+async fn take_deploy<E: Env>(env: &E, locks: &ProjectLocks, forwarded: &Forwarded<'_>, notes: Notes) -> Value {
+    let (deployment_id, started_at) = (forwarded.deploy.deployment_id, env.wall_clock_ms());
+    env.journal(Journal::OperationReceived { deployment_id, origin: forwarded.origin.clone() });
+    let installed = match install(env, locks, forwarded, notes).await {
+        Ok(()) => Ok(format!("Successfully deployed: {}", forwarded.deploy.project)),
         Err(error) => Err(Refusal { message: error.to_string(), code: error.code() }),
     };
     let outcome = operation::answer(env, started_at, installed);
@@ -103,10 +108,10 @@ async fn take_restart<E: Env>(env: &E, locks: &ProjectLocks, restart: &PeerResta
 async fn install<E: Env>(
     env: &E,
     locks: &ProjectLocks,
-    operation: &PeerDeploy,
-    payload: &Bytes,
+    forwarded: &Forwarded<'_>,
     notes: Notes,
 ) -> Result<(), PeerError> {
+    let Forwarded { origin, deploy: operation, payload } = *forwarded;
     let budget = Budget::starting_now(Duration::from_millis(operation.deployment_timeout));
     let progress = ProgressEmitter::default();
     let _journal = journal_progress(env, &progress, operation.deployment_id);
@@ -116,7 +121,7 @@ async fn install<E: Env>(
         build::build(env, locks, &progress, &plan).await
     };
     if let Some(carried) = &operation.payload {
-        let deployment = carried::take_in(env, operation, carried, payload).await?;
+        let deployment = carried::take_in(env, origin, operation, carried, payload).await?;
         let built = build(&deployment).await;
         carried::let_go(env, &deployment);
         return Ok(built?);

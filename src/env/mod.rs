@@ -26,7 +26,7 @@ pub use self::{
     blobs::{BlobError, BlobId, BlobState, BlobWatch, Blobs},
     disk::{Disk, EntryKind, File, Metadata},
     journal::Journal,
-    network::{Duplex, Listener, Network, Port},
+    network::{Accepted, Duplex, Listener, Network, Port},
     node::NodeName,
     process::{Child, Command, ExitStatus, Output, OutputStream, Processes},
     pulse::{Beats, Pulse},

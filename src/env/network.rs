@@ -38,5 +38,15 @@ pub trait Listener: 'static {
     type Stream: Duplex;
 
     /// The next connection, from whichever node.
-    fn accept(&mut self) -> impl Future<Output = io::Result<Self::Stream>>;
+    fn accept(&mut self) -> impl Future<Output = io::Result<Accepted<Self::Stream>>>;
+}
+
+/// A connection that another node made.
+#[derive(Debug)]
+pub struct Accepted<S> {
+    /// Who made it: the world vouches for the name, so that nobody has to believe what a stream says of itself. Whether it
+    /// is a member of the cluster is the logic's question.
+    pub peer: NodeName,
+    /// The connection.
+    pub stream: S,
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::codec::{FramedRead, FramedWrite, LengthDelimitedCodec};
 
-use crate::env::{BlobId, Key, NodeName, Position, Record, Version};
+use crate::env::{BlobId, Key, Position, Record, Version};
 
 /// The longest frame. A row is far smaller, a chunk is [`CHUNK_BYTES_MAX`]; an operation that is longer is refused.
 pub const FRAME_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -17,17 +17,15 @@ pub const FRAME_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub const CHUNK_BYTES_MAX: usize = 64 * 1024;
 
 /// The version of the channel's protocol; both ends must speak the same.
-pub const PROTOCOL: u32 = 2;
+pub const PROTOCOL: u32 = 3;
 
 /// What goes over a connection between two nodes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Frame<'a> {
-    /// The subscriber's first words.
+    /// The subscriber's first words. Who it is the connection tells, see [`crate::env::Accepted`].
     Subscribe {
         /// See [`PROTOCOL`].
         protocol: u32,
-        /// Who subscribes.
-        node: NodeName,
         /// From where on in the sender's log.
         after: Position,
     },
@@ -79,8 +77,6 @@ pub enum Frame<'a> {
     Operation {
         /// See [`PROTOCOL`].
         protocol: u32,
-        /// Who asks.
-        node: NodeName,
         /// How many bytes it has, which follow in parts.
         bytes: u64,
     },

@@ -17,7 +17,7 @@ use super::{
     frame::{self, CHUNK_BYTES_MAX, Frame, FrameError, FrameReader, FrameWriter, PROTOCOL},
     notes::{Note, Notes},
 };
-use crate::env::{Duplex, Env, Journal, Listener, Network, NodeName, Port};
+use crate::env::{Accepted, Duplex, Env, Journal, Listener, Network, NodeName, Port};
 
 /// How often the side that works says that it is there.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -69,8 +69,9 @@ impl CallError {
     }
 }
 
-/// Carries out operations: takes one as JSON, which may say things meanwhile, and returns its answer as JSON.
-pub type Handler = Rc<dyn Fn(Bytes, Notes) -> LocalBoxFuture<'static, Bytes>>;
+/// Carries out operations: takes the name of the member that asks and its operation as JSON, which may say things
+/// meanwhile, and returns its answer as JSON.
+pub type Handler = Rc<dyn Fn(NodeName, Bytes, Notes) -> LocalBoxFuture<'static, Bytes>>;
 
 /// Asks `peer` to carry out `operation`, calls `heard` with each note that comes meanwhile, and returns the answer.
 ///
@@ -96,13 +97,13 @@ async fn ask<E: Env>(env: &E, peer: &NodeName, operation: &Bytes, heard: impl Fn
     tokio::select! {
         biased;
         answer = answer(&mut reader, heard) => answer,
-        never = send(&mut writer, env.node(), operation) => match never {},
+        never = send(&mut writer, operation) => match never {},
     }
 }
 
 /// Sends an operation in parts. Does not end: what comes of it the reading side hears, a refusal as well as a break.
-async fn send<W: AsyncWrite + Unpin>(writer: &mut FrameWriter<W>, node: &NodeName, operation: &Bytes) -> Infallible {
-    let begin = Frame::Operation { protocol: PROTOCOL, node: node.clone(), bytes: operation.len() as u64 };
+async fn send<W: AsyncWrite + Unpin>(writer: &mut FrameWriter<W>, operation: &Bytes) -> Infallible {
+    let begin = Frame::Operation { protocol: PROTOCOL, bytes: operation.len() as u64 };
     let parts = operation.chunks(CHUNK_BYTES_MAX).map(Frame::OperationPart);
     for frame in std::iter::once(begin).chain(parts) {
         if writer.send(frame::encode(&frame)).await.is_err() {
@@ -138,11 +139,11 @@ async fn answer<R: AsyncRead + Unpin>(
 pub(super) async fn serve<E: Env>(env: E, mut listener: <E::Network as Network>::Listener, handler: Handler) {
     loop {
         match listener.accept().await {
-            Ok(stream) => {
+            Ok(accepted) => {
                 let (env, handler) = (env.clone(), Rc::clone(&handler));
                 let serving = env.clone();
                 env.spawn_background("operation", async move {
-                    take(&serving, stream, &handler).await;
+                    take(&serving, accepted, &handler).await;
                     Ok::<(), Infallible>(())
                 });
             }
@@ -151,11 +152,12 @@ pub(super) async fn serve<E: Env>(env: E, mut listener: <E::Network as Network>:
     }
 }
 
-/// Carries out the operation that comes over `stream`. It is carried out to its end, whoever is left to hear of it.
-async fn take<E: Env>(env: &E, stream: impl Duplex, handler: &Handler) {
+/// Carries out the operation that comes over a connection, to its end, whoever is left to hear of it.
+async fn take<E: Env>(env: &E, accepted: Accepted<impl Duplex>, handler: &Handler) {
+    let Accepted { peer, stream } = accepted;
     let (reader, writer) = split(stream);
     let (mut reader, mut writer) = (FrameReader::new(reader), FrameWriter::new(writer));
-    let operation = match read_operation(env, &mut reader).await {
+    let operation = match read_operation(env, &peer, &mut reader).await {
         Ok(operation) => operation,
         Err(error) => {
             // The other end may be gone too; then nobody is told.
@@ -165,7 +167,7 @@ async fn take<E: Env>(env: &E, stream: impl Duplex, handler: &Handler) {
         }
     };
     let notes = Notes::default();
-    let answer = work(&mut writer, &notes, handler(operation, notes.clone())).await;
+    let answer = work(&mut writer, &notes, handler(peer, operation, notes.clone())).await;
     let told = timeout(SILENCE_MAX, tell(&mut writer, &notes, &answer)).await;
     if let Err(cause) = told.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into())) {
         env.journal(Journal::Dropped { what: "the answer to an operation".to_owned(), cause: cause.to_string() });
@@ -216,9 +218,10 @@ async fn tell<W: AsyncWrite + Unpin>(
 /// Reads an operation; memory grows with what has come, never with what was announced.
 async fn read_operation<E: Env, R: AsyncRead + Unpin>(
     env: &E,
+    peer: &NodeName,
     reader: &mut FrameReader<R>,
 ) -> Result<Bytes, FrameError> {
-    let bytes = announced(env, &next(reader).await?)?;
+    let bytes = announced(env, peer, &next(reader).await?)?;
     let mut operation = BytesMut::new();
     while operation.len() < bytes {
         let frame = next(reader).await?;
@@ -233,14 +236,14 @@ async fn read_operation<E: Env, R: AsyncRead + Unpin>(
 }
 
 /// How many bytes a member announces.
-fn announced<E: Env>(env: &E, frame: &Bytes) -> Result<usize, FrameError> {
+fn announced<E: Env>(env: &E, peer: &NodeName, frame: &Bytes) -> Result<usize, FrameError> {
     let refused = |why: String| Err(FrameError::OutOfPlace(why));
     match frame::decode(frame)? {
         Frame::Operation { protocol, .. } if protocol != PROTOCOL => {
             refused(format!("protocol {protocol}; this node speaks {PROTOCOL}"))
         }
-        Frame::Operation { node, .. } if !env.members().contains(&node) => {
-            refused(format!("{node} is not a member of this cluster"))
+        Frame::Operation { .. } if !env.members().contains(peer) => {
+            refused(format!("{peer} is not a member of this cluster"))
         }
         Frame::Operation { bytes, .. } => match usize::try_from(bytes) {
             Ok(bytes) if bytes <= OPERATION_BYTES_MAX => Ok(bytes),

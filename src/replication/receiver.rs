@@ -154,7 +154,7 @@ impl<'a, E: Env> Link<'a, E> {
         let stream = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(LinkError::Connect)?;
         let (reader, writer) = split(stream);
         let after = self.progress.cursor.resume_after();
-        let hello = frame::encode(&Frame::Subscribe { protocol: PROTOCOL, node: self.env.node().clone(), after });
+        let hello = frame::encode(&Frame::Subscribe { protocol: PROTOCOL, after });
         timeout(SILENCE_MAX, FrameWriter::new(writer).send(hello)).await.map_err(|_| LinkError::Silent)??;
         Ok(FrameReader::new(reader))
     }
@@ -287,8 +287,13 @@ impl<'a, E: Env> Link<'a, E> {
         Ok(())
     }
 
-    /// The source will never send it: counted and passed, loudly.
+    /// The source will never send it: counted and passed, loudly. One that is here whole stays: the source has let it go,
+    /// and so does this node when the row comes that says so.
     async fn give_blob_up(&mut self, id: BlobId, cause: String) -> Result<(), LinkError> {
+        if self.has_blob(id).await? {
+            self.progress.cursor.blob_done(id);
+            return Ok(());
+        }
         self.env.journal(Journal::Dropped { what: format!("blob {id}, for good"), cause: cause.clone() });
         self.blobs.remove(&id);
         self.env.blobs().fail(id, cause).await?;

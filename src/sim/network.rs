@@ -23,7 +23,7 @@ use tokio::{
 use super::{choice::Kind, world::World};
 use crate::{
     check::{Event, NodeIndex},
-    env::{Duplex, Listener, Network, NodeName, Port},
+    env::{Accepted, Duplex, Listener, Network, NodeName, Port},
 };
 
 /// A connection before choices are applied to it.
@@ -39,8 +39,8 @@ pub trait Fabric {
 
 /// A bound port of a fabric.
 pub trait RawListener {
-    /// The next connection.
-    fn accept(&mut self) -> LocalBoxFuture<'_, io::Result<RawStream>>;
+    /// The next connection, and who made it: by the address, which nobody can feign here.
+    fn accept(&mut self) -> LocalBoxFuture<'_, io::Result<Accepted<RawStream>>>;
 }
 
 /// The most that one read takes from the fabric: all that a fabric's socket can hold unread. (turmoil-net 0.1 announces
@@ -126,9 +126,9 @@ pub struct SimListener {
 impl Listener for SimListener {
     type Stream = SimStream;
 
-    async fn accept(&mut self) -> io::Result<SimStream> {
-        let raw = self.raw.accept().await?;
-        Ok(self.network.stream(raw, self.delayed))
+    async fn accept(&mut self) -> io::Result<Accepted<SimStream>> {
+        let Accepted { peer, stream } = self.raw.accept().await?;
+        Ok(Accepted { peer, stream: self.network.stream(stream, self.delayed) })
     }
 }
 

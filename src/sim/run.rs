@@ -20,7 +20,7 @@ use super::{
     panics,
     process::Scripts,
     scenario::Scenario,
-    wire::{Wire, WireFabric},
+    wire::Wire,
     world::{Spawner, World},
 };
 use crate::check::{Judgement, NodeIndex, Trace, Violation, judge};
@@ -96,7 +96,7 @@ async fn tell(scenario: &Scenario, params: &Params, source: Box<dyn Source>) -> 
     let wire = Wire::new(world.cluster());
     let tasks = Tasks::default();
     let spawner: Rc<dyn Spawner> = Rc::new(tasks.clone());
-    let (cluster, hosts) = assemble(&world, params, &spawner, Rc::new(WireFabric));
+    let (cluster, hosts) = assemble(&world, params, &spawner, Rc::new(wire.fabric(world.cluster())));
     cluster.let_nodes_die();
     for (index, host) in hosts.into_iter().enumerate() {
         spawner.start(Some(NodeIndex(index as u8)), "node".to_owned(), Box::pin(host)).detach();

@@ -3,7 +3,13 @@
 //! Each packet takes 1 ms. Everything less regular (delays, cuts) is a choice, and is made where a node reads and writes
 //! its streams (`network.rs`), so that it is the same in every simulated world.
 
-use std::{collections::VecDeque, io, net::IpAddr, rc::Rc, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    io,
+    net::IpAddr,
+    rc::Rc,
+    time::Duration,
+};
 
 use futures_util::future::LocalBoxFuture;
 use tokio::time::Instant;
@@ -13,7 +19,10 @@ use turmoil_net::{
 };
 
 use super::network::{Fabric, READ_BYTES_MAX, RawListener, RawStream};
-use crate::{check::NodeIndex, env::NodeName};
+use crate::{
+    check::NodeIndex,
+    env::{Accepted, NodeName},
+};
 
 const LATENCY: Duration = Duration::from_millis(1);
 
@@ -57,6 +66,11 @@ impl Wire {
             lossy: Vec::new(),
             stirred: true,
         }
+    }
+
+    /// Connections between the hosts of `cluster`, which this wire was made for.
+    pub fn fabric(&self, cluster: &[NodeName]) -> WireFabric {
+        WireFabric { names: Rc::new(self.addresses.iter().copied().zip(cluster.iter().cloned()).collect()) }
     }
 
     /// From now on no packet from or to `node` gets through; what it has sent is on its way.
@@ -141,7 +155,10 @@ impl Wire {
 }
 
 /// Connections over the wire.
-pub struct WireFabric;
+pub struct WireFabric {
+    /// Whose address is whose.
+    names: Rc<BTreeMap<IpAddr, NodeName>>,
+}
 
 impl Fabric for WireFabric {
     fn connect(&self, to: &NodeName, port: u16) -> LocalBoxFuture<'static, io::Result<RawStream>> {
@@ -150,15 +167,25 @@ impl Fabric for WireFabric {
     }
 
     fn listen(&self, port: u16) -> LocalBoxFuture<'static, io::Result<Box<dyn RawListener>>> {
+        let names = Rc::clone(&self.names);
         Box::pin(async move {
             let listener = TcpListener::bind(format!("0.0.0.0:{port}")).await?;
-            Ok(Box::new(listener) as Box<dyn RawListener>)
+            Ok(Box::new(WireListener { listener, names }) as Box<dyn RawListener>)
         })
     }
 }
 
-impl RawListener for TcpListener {
-    fn accept(&mut self) -> LocalBoxFuture<'_, io::Result<RawStream>> {
-        Box::pin(async move { Ok(Box::new(TcpListener::accept(self).await?.0) as RawStream) })
+struct WireListener {
+    listener: TcpListener,
+    names: Rc<BTreeMap<IpAddr, NodeName>>,
+}
+
+impl RawListener for WireListener {
+    fn accept(&mut self) -> LocalBoxFuture<'_, io::Result<Accepted<RawStream>>> {
+        Box::pin(async move {
+            let (stream, address) = self.listener.accept().await?;
+            let peer = self.names.get(&address.ip()).expect("every host on the wire has a name").clone();
+            Ok(Accepted { peer, stream: Box::new(stream) as RawStream })
+        })
     }
 }

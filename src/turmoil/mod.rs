@@ -19,7 +19,7 @@ use turmoil::net::{TcpListener, TcpStream};
 
 use crate::{
     check::{Death, Event, NodeIndex},
-    env::{Kill, LocalFuture, NodeName},
+    env::{Accepted, Kill, LocalFuture, NodeName},
     sim::{
         choice::{DecisionLog, Source},
         network::{Fabric, RawListener, RawStream},
@@ -161,7 +161,11 @@ impl Fabric for TurmoilFabric {
 }
 
 impl RawListener for TcpListener {
-    fn accept(&mut self) -> LocalBoxFuture<'_, io::Result<RawStream>> {
-        Box::pin(async move { Ok(Box::new(TcpListener::accept(self).await?.0) as RawStream) })
+    fn accept(&mut self) -> LocalBoxFuture<'_, io::Result<Accepted<RawStream>>> {
+        Box::pin(async move {
+            let (stream, address) = TcpListener::accept(self).await?;
+            let peer = turmoil::reverse_lookup(address.ip()).expect("every host of the simulation has a name");
+            Ok(Accepted { peer: peer.into(), stream: Box::new(stream) as RawStream })
+        })
     }
 }

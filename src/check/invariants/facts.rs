@@ -66,6 +66,14 @@ impl Deploy {
         self.answer.as_ref().and_then(|(at, answer)| Some((*at, answer.as_ref().err()?)))
     }
 
+    /// Does the failure name what the component itself lacks: a file that it names, or every manager that it asks for?
+    pub fn blames_component(&self, failure: &Value) -> bool {
+        let message = failure["message"].as_str().unwrap_or_default();
+        let lacks_manager =
+            !self.asked.managers.is_empty() && self.asked.managers.iter().all(|name| message.contains(name));
+        lacks_manager || self.asked.missing_entry.is_some_and(|missing| message.contains(missing))
+    }
+
     /// The success that the client was told.
     pub fn success(&self) -> Option<(At, &Value)> {
         self.answer.as_ref().and_then(|(at, answer)| Some((*at, answer.as_ref().ok()?)))
@@ -368,7 +376,8 @@ impl<'a> Facts<'a> {
 
     /// The members as the origin of a deploy read them at its dispatch (before `at`), itself excluded. A dispatch reads them
     /// and connects in one instant. Others of the same node read them too, and they may change in that instant: of several
-    /// readings that which was asked for counts. Without a dispatch any reading since the request may be the one.
+    /// readings that which was asked for counts. Without a dispatch any reading since the request may be the one, and without
+    /// a reading it would have been what the origin knows.
     pub fn peers_expected(&self, deploy: &Deploy, at: At) -> Vec<NodeIndex> {
         let asked = self.peers_asked(deploy, at);
         let dispatched = self.between(deploy.requested, at).find(|(_, entry)| {
@@ -387,7 +396,16 @@ impl<'a> Facts<'a> {
             instant.is_none_or(|instant| instant == *at_ms) && *peers == asked
         };
         let reading = readings.iter().find(fits).or(readings.last());
-        reading.map_or_else(Vec::new, |(_, peers)| peers.clone())
+        reading.map_or_else(|| others(&self.members_known(deploy.origin, at)), |(_, peers)| peers.clone())
+    }
+
+    /// The members as a node knows them at a place.
+    fn members_known(&self, node: NodeIndex, at: At) -> Vec<NodeIndex> {
+        let mut news = self.between(0, at).rev().filter_map(|(_, entry)| match &entry.event {
+            Event::MembersKnown(members) if entry.node == Some(node) => Some(members.clone()),
+            _ => None,
+        });
+        news.next().unwrap_or_else(|| self.last.keys().copied().collect())
     }
 
     /// Who is in the cluster at a place, as the operator has it.
@@ -413,7 +431,7 @@ impl<'a> Facts<'a> {
         });
         let (mut known, mut seen) = (true, false);
         for (at, now) in news {
-            seen |= at > from && known == is_member;
+            seen |= at >= from && known == is_member;
             known = now;
         }
         seen || known == is_member

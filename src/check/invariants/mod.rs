@@ -5,6 +5,7 @@
 //! live path, what a process printed is what the process wrote.
 
 mod authz;
+mod blobref;
 mod budget;
 mod bytes;
 mod cause;
@@ -46,6 +47,7 @@ pub const ALL: &[Invariant] = &[
     conv::CONV,
     bytes::BYTES,
     hash::HASH,
+    blobref::BLOBREF,
     noorphan::NOORPHAN,
     retain::RETAIN,
     prev::PREV,

@@ -28,11 +28,8 @@ const BYTES: [&[u8]; 3] = [b"", b"{}", &[0xff; 300]];
 fn frame(bytes: &'static [u8]) -> impl Strategy<Value = Frame<'static>> {
     let version = (any::<u64>(), "[a-z0-9]{0,9}").prop_map(|(stamp, node)| Version { stamp, node: node.into() });
     prop_oneof![
-        (any::<u32>(), ".{0,9}", any::<u64>()).prop_map(|(protocol, node, after)| Frame::Subscribe {
-            protocol,
-            node: node.into(),
-            after: Position(after)
-        }),
+        (any::<u32>(), any::<u64>())
+            .prop_map(|(protocol, after)| Frame::Subscribe { protocol, after: Position(after) }),
         (any::<u64>(), ".{0,9}", version, option::of(blob())).prop_map(move |(position, key, version, blob)| {
             Frame::Row { position: Position(position), key: key.into(), version, value: bytes, blob }
         }),
@@ -41,11 +38,7 @@ fn frame(bytes: &'static [u8]) -> impl Strategy<Value = Frame<'static>> {
         (blob(), any::<u64>(), any::<u128>()).prop_map(|(id, bytes, checksum)| Frame::BlobEnd { id, bytes, checksum }),
         (blob(), ".{0,20}").prop_map(|(id, cause)| Frame::BlobFailed { id, cause }),
         Just(Frame::Ping),
-        (any::<u32>(), ".{0,9}", any::<u64>()).prop_map(|(protocol, node, bytes)| Frame::Operation {
-            protocol,
-            node: node.into(),
-            bytes
-        }),
+        (any::<u32>(), any::<u64>()).prop_map(|(protocol, bytes)| Frame::Operation { protocol, bytes }),
         Just(Frame::OperationPart(bytes)),
         any::<u64>().prop_map(move |left_out| Frame::Note { left_out, bytes }),
         Just(Frame::Answer(bytes)),
