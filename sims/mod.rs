@@ -13,6 +13,7 @@ mod join;
 mod late_news;
 mod leave;
 mod origin_dies;
+mod package;
 mod package_managers;
 mod peer_dies;
 mod power_cut;
@@ -35,6 +36,7 @@ pub const ALL: &[Scenario] = &[
     broken_component::SCENARIO,
     chatty_install::SCENARIO,
     package_managers::SCENARIO,
+    package::SCENARIO,
     slow_install::SCENARIO,
     client_leaves::SCENARIO,
     redeploy::SCENARIO,

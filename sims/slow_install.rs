@@ -31,7 +31,12 @@ async fn tell(cluster: Cluster) {
         let pause = Duration::from_secs(30 * minutes);
         let line = |text: &'static str| (pause, OutputStream::Stdout, Bytes::from_static(text.as_bytes()));
         let exit = (!hangs).then_some(ExitStatus::Code(0));
-        Ok(Script { writes: vec![line("building\n"), line("still build")], last_pause: Duration::ZERO, exit })
+        Ok(Script {
+            writes: vec![line("building\n"), line("still build")],
+            last_pause: Duration::ZERO,
+            exit,
+            files: Vec::new(),
+        })
     });
     let limit = cluster.choose_from(&[3_600_000, 45_000, 600_000]);
     let deploy = cluster.component().with("install_timeout", limit);

@@ -116,6 +116,6 @@ fn a_deploy_of_a_gib_is_simulated_in_little_memory() {
     let explored = drydock(folder.path(), &options);
     assert_eq!(explored.status.code(), Some(0), "{}", String::from_utf8_lossy(&explored.stderr));
     let summary: serde_json::Value = serde_json::from_slice(&explored.stdout).unwrap();
-    let memory = summary["pace"]["memory_bytes_max"].as_u64().or(summary["memory_bytes_max"].as_u64());
+    let memory = summary["memory_bytes_max"].as_u64();
     assert!(memory.is_some_and(|bytes| bytes < 300 << 20), "{memory:?} bytes");
 }

@@ -405,6 +405,8 @@ pub struct DeployFacts {
     pub missing_entry: Option<&'static str>,
     /// The package managers that the component asks for: a node may have none of them.
     pub managers: Vec<String>,
+    /// How many archives come of the package that it names: one, or it cannot be deployed.
+    pub archives: Option<u32>,
     /// The deploy goes to the whole cluster, rather than to the origin alone.
     pub replicated: bool,
     /// Success does not ask for the peers.

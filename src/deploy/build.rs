@@ -149,7 +149,7 @@ async fn clear<E: Env>(env: &E, locks: &ProjectLocks, project: &ProjectName) {
 }
 
 /// Removes what nobody needs any more; a disk that does not take it is asked again, while nobody waits for it.
-async fn remove<E: Env>(env: &E, path: PathBuf) {
+pub(super) async fn remove<E: Env>(env: &E, path: PathBuf) {
     let Err(cause) = env.disk().remove_all(&path).await else { return };
     let what = format!("removal of {}", path.display());
     drop_told(env, &what, &cause);

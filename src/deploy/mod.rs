@@ -21,6 +21,7 @@ pub mod node;
 pub mod operation;
 pub mod origin;
 pub mod outcome;
+pub mod package;
 pub mod peer;
 pub mod reading;
 pub mod recorder;

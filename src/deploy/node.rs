@@ -82,14 +82,22 @@ impl<E: Env> Node<E> {
     async fn accept(&self, request: &Value, upload: Option<Upload>) -> Result<(DeployRequest, Source), Value> {
         let bad = |message: String| json!({ "message": message, "code": "bad_request", "phase": "validate" });
         let request = DeployRequest::parse(request).map_err(|error| bad(error.to_string()))?;
-        let source = match (request.rollback_from, upload) {
-            (None, Some(upload)) => Source::Upload(upload),
-            (Some(id), None) => rollback::find(&self.env, &request, id).await.map_err(|error| error.told())?,
-            (None, None) => {
-                return Err(bad("bad request: `payload` is missing: send the component's archive".to_owned()));
+        let source = match (request.rollback_from, request.package.clone(), upload) {
+            (None, None, Some(upload)) => Source::Upload(upload),
+            (None, Some(package), None) => Source::Package(package),
+            (Some(id), None, None) => rollback::find(&self.env, &request, id).await.map_err(|error| error.told())?,
+            (None, None, None) => {
+                return Err(bad(
+                    "bad request: `payload` is missing: send the component's archive, or name a `package`".to_owned(),
+                ));
             }
-            (Some(_), Some(_)) => {
-                return Err(bad("bad request: `rollback_from` comes with a payload: send one of the two".to_owned()));
+            (Some(_), ..) => {
+                return Err(bad(
+                    "bad request: `rollback_from` comes with a payload or a package: send one of them".to_owned()
+                ));
+            }
+            (None, Some(_), Some(_)) => {
+                return Err(bad("bad request: `package` comes with a payload: send one of the two".to_owned()));
             }
         };
         Ok((request, source))

@@ -14,6 +14,7 @@ use super::{
     journal::journal_progress,
     operation::{Operation, PeerDeploy},
     outcome::PeerResult,
+    package::{self, PackageError, PackageSpec},
     recorder::{IngestError, NewDeployment, Recorder},
     registry::Registry,
     request::{DeployRequest, PeerFailures, Reach},
@@ -38,6 +39,8 @@ enum Failure {
     #[error(transparent)]
     Ingest(#[from] IngestError),
     #[error(transparent)]
+    Package(#[from] PackageError),
+    #[error(transparent)]
     Build(#[from] BuildError),
     #[error("the payload cannot travel to the peers: {0}")]
     Carry(#[from] CarryError),
@@ -57,11 +60,20 @@ impl Failure {
     /// The phase that failed, as clients are told.
     fn phase(&self) -> &'static str {
         match self {
-            Self::Create(_) | Self::Ingest(_) => "prepare",
+            Self::Create(_) | Self::Ingest(_) | Self::Package(_) => "prepare",
             Self::Build(error) => error.phase(),
             Self::Peers { .. } | Self::Carry(_) => "replicate",
             Self::Restart { .. } => "restart",
             Self::Outcome(_) => "success",
+        }
+    }
+
+    /// The last lines that the program printed whose failure it is.
+    fn install_output(&self) -> Option<&[String]> {
+        match self {
+            Self::Build(error) => error.install_output(),
+            Self::Package(error) => error.output(),
+            _ => None,
         }
     }
 
@@ -70,6 +82,7 @@ impl Failure {
         match self {
             Self::Create(_) | Self::Outcome(_) => Some("store_refused".to_owned()),
             Self::Ingest(_) => Some("upload_failed".to_owned()),
+            Self::Package(_) => Some("package_failed".to_owned()),
             Self::Build(error) => Some(error.code().to_owned()),
             Self::Restart { own, .. } => Some(own.code().to_owned()),
             Self::Carry(_) => Some("payload_cannot_travel".to_owned()),
@@ -119,7 +132,7 @@ struct Deploy<'a, E: Env> {
 
 impl<E: Env> Deploy<'_, E> {
     async fn run(&self, source: &mut Source) -> Result<Value, Value> {
-        let recorder = match self.create(source.rollback_of()).await {
+        let recorder = match self.create(source).await {
             Ok(recorder) => recorder,
             Err(error) => return Err(self.told(&Failure::Create(error))),
         };
@@ -134,18 +147,18 @@ impl<E: Env> Deploy<'_, E> {
         }
     }
 
-    async fn create(&self, rollback_of: Option<Uuid>) -> Result<Recorder<E>, StoreError> {
+    async fn create(&self, source: &Source) -> Result<Recorder<E>, StoreError> {
         let new = NewDeployment {
             deployment_id: self.id,
             project: self.request.project.clone(),
-            package_identifier: None,
+            package_identifier: source.package().map(ToString::to_string),
             restart_mode: match self.request.restart {
                 Restart::Never => None,
                 Restart::Now => Some(RestartMode::Immediate),
                 Restart::Rolling => Some(RestartMode::Rolling),
             },
             user: self.request.user.clone(),
-            rollback_of,
+            rollback_of: source.rollback_of(),
         };
         Recorder::create(self.env, self.progress, new).await
     }
@@ -170,15 +183,31 @@ impl<E: Env> Deploy<'_, E> {
         }
     }
 
-    async fn ingest(&self, recorder: &Recorder<E>, source: &mut Source) -> Result<(), IngestError> {
+    async fn ingest(&self, recorder: &Recorder<E>, source: &mut Source) -> Result<(), Failure> {
         let ingested = match source {
             Source::Upload(upload) => recorder.ingest_payload(upload).await,
+            Source::Package(spec) => return self.ingest_package(recorder, spec).await,
             Source::Earlier(earlier) => {
                 let budget = Budget::starting_now(self.request.deployment_timeout);
                 recorder.ingest_payload(std::pin::pin!(earlier.stream(self.env, budget))).await
             }
         };
-        ingested.map(drop)
+        Ok(ingested.map(drop)?)
+    }
+
+    /// Packs a package, and takes the archive in. What it was packed in goes, whatever came of it.
+    async fn ingest_package(&self, recorder: &Recorder<E>, spec: &PackageSpec) -> Result<(), Failure> {
+        let tell = |event: &Event| self.progress.emit(event);
+        let packed = package::pack(self.env, self.id, spec, self.request.install.timeout, tell).await;
+        let ingested = match packed {
+            Ok(archive) => {
+                let archive = std::pin::pin!(package::stream(self.env, &archive));
+                recorder.ingest_payload(archive).await.map(drop).map_err(Failure::Ingest)
+            }
+            Err(cause) => Err(Failure::Package(cause)),
+        };
+        build::remove(self.env, package::directory(self.id)).await;
+        ingested
     }
 
     /// Builds from the row's blob, not from the request: what the peers will get is what the origin runs.
@@ -297,14 +326,12 @@ impl<E: Env> Deploy<'_, E> {
         if let Some(code) = failure.code() {
             told["code"] = json!(code);
         }
+        if let Some(output) = failure.install_output() {
+            told["install_output"] = json!(output);
+        }
         match failure {
             Failure::Peers { failed, .. } | Failure::Restart { failed, .. } if !failed.is_empty() => {
                 told["failed_peers"] = json!(failed)
-            }
-            Failure::Build(error) => {
-                if let Some(output) = error.install_output() {
-                    told["install_output"] = json!(output);
-                }
             }
             _ => {}
         }

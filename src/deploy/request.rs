@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::{restart::Restart, slots::ProjectName};
+use super::{package::PackageSpec, restart::Restart, slots::ProjectName};
 
 /// How long a peer waits for its row and payload, if the request does not say: 30 s (spec 7).
 pub const DEPLOYMENT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
@@ -74,6 +74,8 @@ pub struct DeployRequest {
     pub user: Option<String>,
     /// The deployment whose payload is brought back, in place of an upload.
     pub rollback_from: Option<Uuid>,
+    /// The package that is deployed, in place of an upload.
+    pub package: Option<PackageSpec>,
 }
 
 impl DeployRequest {
@@ -96,6 +98,7 @@ impl DeployRequest {
             restart: restart(fields)?,
             user: text(fields, "user")?,
             rollback_from: text(fields, "rollback_from")?.map(|id| earlier(&id)).transpose()?,
+            package: text(fields, "package")?.map(|spec| package(&spec)).transpose()?,
         })
     }
 }
@@ -104,21 +107,21 @@ fn invalid(field: &'static str, problem: impl Into<String>) -> InvalidRequest {
     InvalidRequest { field, problem: problem.into() }
 }
 
-/// A deployment's id is the origin's to give: one from outside would reach the peer's path (museum R34). What this
-/// version cannot do it refuses, rather than do something else.
+/// A deployment's id is the origin's to give: one from outside would reach the peer's path (museum R34).
 fn refuse_what_is_not_the_clients(fields: &Map<String, Value>) -> Result<(), InvalidRequest> {
     let asks_for = |field| fields.get(field).is_some_and(|value| !value.is_null() && *value != Value::Bool(false));
     if asks_for("deployment_id") {
         return Err(invalid("deployment_id", "is given by the origin: leave it out"));
-    }
-    if asks_for("package") {
-        return Err(invalid("package", "is not supported yet: send the package's archive as payload"));
     }
     Ok(())
 }
 
 fn earlier(id: &str) -> Result<Uuid, InvalidRequest> {
     id.parse().map_err(|_| invalid("rollback_from", format!("must be the id of an earlier deployment, not {id:?}")))
+}
+
+fn package(spec: &str) -> Result<PackageSpec, InvalidRequest> {
+    PackageSpec::parse(spec).map_err(|problem| invalid("package", problem))
 }
 
 fn project(fields: &Map<String, Value>) -> Result<ProjectName, InvalidRequest> {

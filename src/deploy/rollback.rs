@@ -16,6 +16,7 @@ use super::{
     blob_stream::BlobStream,
     budget::Budget,
     hashing::Hashing,
+    package::PackageSpec,
     reading::{
         ReadError,
         payload::{PayloadError, blob_of},
@@ -32,6 +33,8 @@ use crate::env::{BlobId, Env};
 pub(super) enum Source {
     /// From its client.
     Upload(Upload),
+    /// From a package that the origin fetches.
+    Package(PackageSpec),
     /// From an earlier deployment, on this node.
     Earlier(Box<Earlier>),
 }
@@ -40,8 +43,16 @@ impl Source {
     /// The deployment whose payload is brought back.
     pub(super) fn rollback_of(&self) -> Option<Uuid> {
         match self {
-            Self::Upload(_) => None,
+            Self::Upload(_) | Self::Package(_) => None,
             Self::Earlier(earlier) => Some(earlier.id),
+        }
+    }
+
+    /// The package that is fetched.
+    pub(super) fn package(&self) -> Option<&PackageSpec> {
+        match self {
+            Self::Package(spec) => Some(spec),
+            Self::Upload(_) | Self::Earlier(_) => None,
         }
     }
 }

@@ -129,6 +129,11 @@ fn unescape(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
+/// A place to put something together, which a restart clears.
+pub(super) fn staging(name: &str) -> PathBuf {
+    Path::new(STAGING).join(name)
+}
+
 /// The live build of a project: a link.
 pub fn live_path(project: &ProjectName) -> PathBuf {
     Path::new(COMPONENTS).join(&project.0)
@@ -155,7 +160,7 @@ impl Slots {
         Self {
             project: deployment.project.clone(),
             build: BuildId::of(deployment),
-            staged: Path::new(STAGING).join(deployment.deployment_id.to_string()),
+            staged: staging(&deployment.deployment_id.to_string()),
         }
     }
 

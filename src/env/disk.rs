@@ -53,6 +53,8 @@ pub trait Disk {
     fn remove_all(&self, path: &Path) -> impl Future<Output = io::Result<()>>;
     /// Reads a whole file of at most `bytes_max` bytes; a longer one is an error of kind `FileTooLarge`.
     fn read_file(&self, path: &Path, bytes_max: u64) -> impl Future<Output = io::Result<Bytes>>;
+    /// Up to `bytes_max` bytes of a file from `offset` on; fewer mean nothing, none means its end.
+    fn read_at(&self, path: &Path, offset: u64, bytes_max: usize) -> impl Future<Output = io::Result<Bytes>>;
     /// What stands at `path`; `None` when nothing does.
     fn metadata(&self, path: &Path) -> impl Future<Output = io::Result<Option<Metadata>>>;
     /// The names in a directory with their kinds, in name order.

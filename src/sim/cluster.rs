@@ -75,6 +75,8 @@ pub struct Deploy {
     pub manifest: Option<(&'static str, Value)>,
     /// It brings back the payload of an earlier deploy of this run, by number, and uploads nothing.
     pub brings_back: Option<u32>,
+    /// Its origin packs it: so many archives come of that. It uploads nothing.
+    pub packs: Option<u32>,
 }
 
 impl Deploy {
@@ -82,6 +84,11 @@ impl Deploy {
     pub fn with(mut self, field: &str, value: impl Into<Value>) -> Self {
         self.request.insert(field.to_owned(), value.into());
         self
+    }
+
+    /// Names a package in place of an upload, of which the origin's packer leaves so many archives.
+    pub fn packed(self, spec: &str, archives: u32) -> Self {
+        Self { packs: Some(archives), ..self.with("package", spec) }
     }
 
     /// Sets a field of the component's package.json.
@@ -277,7 +284,12 @@ impl Cluster {
     pub fn component(&self) -> Deploy {
         let request = json!({ "operation": "deploy_component", "project": self.0.params.component.name });
         let Value::Object(request) = request else { unreachable!("written as an object above") };
-        Deploy { request, leaves_after: None, broken: None, manifest: None, brings_back: None }
+        Deploy { request, leaves_after: None, broken: None, manifest: None, brings_back: None, packs: None }
+    }
+
+    /// The archive of the next deploy, in pieces: what a packer leaves.
+    pub fn next_archive(&self) -> Vec<Bytes> {
+        self.0.params.component.variant(self.0.deploys.get()).payload.clone()
     }
 
     /// Deploys at `origin` and waits for the answer; a client that loses its node is told so by its own side.
@@ -287,7 +299,7 @@ impl Cluster {
         let component = deploy.edited(component);
         let facts = facts(&component, number, &deploy);
         self.0.world.record(Some(origin), Event::DeployRequested(Rc::new(facts)));
-        let uploads = deploy.brings_back.is_none();
+        let uploads = deploy.brings_back.is_none() && deploy.packs.is_none();
         let upload = uploads.then(|| self.upload(number, origin, &component, deploy.leaves_after));
         let Some(answer) = self.ask(origin, number, Value::Object(deploy.request), upload).await else {
             let cause = "the connection to the node is closed".to_owned();
@@ -434,6 +446,7 @@ fn facts(component: &Component, number: u32, deploy: &Deploy) -> DeployFacts {
         tree: component.digest(),
         missing_entry: deploy.broken.map(|_| MISSING_ENTRY),
         managers: deploy.managers(),
+        archives: deploy.packs,
         replicated: asked("replicated") != Some(&Value::Bool(false)),
         ignore_replication_errors: asked("ignore_replication_errors") == Some(&Value::Bool(true)),
         restart: asked("restart").is_some_and(|restart| *restart != Value::Bool(false)),

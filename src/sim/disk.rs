@@ -58,6 +58,14 @@ impl SimDisk {
         self.tree.borrow().resolve(path)
     }
 
+    /// A process of the node leaves a file; nothing comes of it where its directory is gone, or the name is taken.
+    pub(super) fn leave(&self, path: &Path, pieces: &[Bytes]) {
+        let Ok(path) = text(path) else { return };
+        let Ok(file) = self.tree.borrow_mut().add(path, Node::file(0o644)) else { return };
+        pieces.iter().for_each(|piece| file.append(self.world.keep(piece.clone())));
+        self.wrote(path, file.bytes() as usize);
+    }
+
     /// The names in a directory, for the harness.
     pub fn names(&self, path: &str) -> Vec<String> {
         self.tree.borrow().within(path).map(|(name, _)| name.to_owned()).collect()
@@ -199,6 +207,14 @@ impl Disk for SimDisk {
         let mut whole = BytesMut::with_capacity(length);
         pieces.iter().for_each(|piece| whole.extend_from_slice(piece));
         Ok(whole.freeze())
+    }
+
+    async fn read_at(&self, path: &Path, offset: u64, bytes_max: usize) -> io::Result<Bytes> {
+        self.delay().await?;
+        let tree = self.tree.borrow();
+        let file = tree.get(text(path)?).ok_or(io::ErrorKind::NotFound)?;
+        let piece = file.piece_at(offset).ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(piece.slice(..piece.len().min(bytes_max)))
     }
 
     async fn metadata(&self, path: &Path) -> io::Result<Option<Metadata>> {

@@ -49,13 +49,14 @@ impl SimEnv {
         fabric: Rc<dyn Fabric>,
         scripts: Rc<RefCell<Rc<Scripts>>>,
     ) -> Self {
+        let disk = SimDisk::new(Rc::clone(world), index);
         Self(Rc::new(Node {
             index,
             network: SimNetwork::new(Rc::clone(world), index, fabric),
             table: SimTable::new(Rc::clone(world), index, Rc::clone(&tasks)),
             blobs: SimBlobs::new(Rc::clone(world), index),
-            disk: SimDisk::new(Rc::clone(world), index),
-            processes: SimProcesses::new(Rc::clone(world), index, scripts),
+            processes: SimProcesses::new(Rc::clone(world), index, disk.clone(), scripts),
+            disk,
             serving: SimServing::new(Rc::clone(world), index),
             world: Rc::clone(world),
             tasks,

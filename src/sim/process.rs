@@ -8,6 +8,7 @@ use std::{
     collections::{BTreeSet, VecDeque},
     future::pending,
     io,
+    path::PathBuf,
     rc::Rc,
     time::Duration,
 };
@@ -15,7 +16,7 @@ use std::{
 use bytes::Bytes;
 use tokio::time::{Instant, sleep_until};
 
-use super::{choice::Kind, world::World};
+use super::{choice::Kind, disk::SimDisk, world::World};
 use crate::{
     check::{Event, NodeIndex},
     env::{Child, Command, ExitStatus, Output, OutputStream, Processes},
@@ -30,6 +31,8 @@ pub struct Script {
     pub last_pause: Duration,
     /// How it ends; `None` for one that hangs until it is killed.
     pub exit: Option<ExitStatus>,
+    /// Files that it leaves where it ran when it ends: names, and their bytes in pieces.
+    pub files: Vec<(String, Vec<Bytes>)>,
 }
 
 /// What a node's processes do; the error is that of starting one.
@@ -40,6 +43,7 @@ pub type Scripts = dyn Fn(NodeIndex, &Command) -> io::Result<Script>;
 pub struct SimProcesses {
     world: Rc<World>,
     node: NodeIndex,
+    disk: SimDisk,
     scripts: Rc<RefCell<Rc<Scripts>>>,
     started: Rc<Cell<u32>>,
     running: Rc<RefCell<BTreeSet<u32>>>,
@@ -47,8 +51,8 @@ pub struct SimProcesses {
 
 impl SimProcesses {
     /// None yet; what they will do is asked of `scripts`, which all nodes share.
-    pub fn new(world: Rc<World>, node: NodeIndex, scripts: Rc<RefCell<Rc<Scripts>>>) -> Self {
-        Self { world, node, scripts, started: Rc::default(), running: Rc::default() }
+    pub fn new(world: Rc<World>, node: NodeIndex, disk: SimDisk, scripts: Rc<RefCell<Rc<Scripts>>>) -> Self {
+        Self { world, node, disk, scripts, started: Rc::default(), running: Rc::default() }
     }
 
     /// Those that have not ended, for the harness.
@@ -78,6 +82,7 @@ impl Processes for SimProcesses {
             writes: script.writes.into(),
             last_pause: script.last_pause,
             exit: script.exit,
+            files: script.files.into_iter().map(|(name, pieces)| (command.directory.join(name), pieces)).collect(),
             due: None,
             processes: self.clone(),
         })
@@ -90,6 +95,7 @@ pub struct SimChild {
     writes: VecDeque<(Duration, OutputStream, Bytes)>,
     last_pause: Duration,
     exit: Option<ExitStatus>,
+    files: Vec<(PathBuf, Vec<Bytes>)>,
     /// When what comes next may be seen; kept across calls, so that a cancelled one loses nothing.
     due: Option<Instant>,
     processes: SimProcesses,
@@ -140,6 +146,9 @@ impl Child for SimChild {
             return Ok(Output::Chunk(stream, bytes));
         }
         let Some(status) = self.exit else { return pending().await };
+        for (path, pieces) in self.files.drain(..) {
+            self.processes.disk.leave(&path, &pieces);
+        }
         self.end(status);
         Ok(Output::Exit(status))
     }

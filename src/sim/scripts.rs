@@ -26,5 +26,5 @@ pub fn printing(chunks: &[&[u8]], exit: ExitStatus) -> Script {
         let stream = if index % 3 == 2 { OutputStream::Stderr } else { OutputStream::Stdout };
         (Duration::from_millis(3), stream, Bytes::copy_from_slice(chunk))
     });
-    Script { writes: writes.collect(), last_pause: Duration::from_millis(5), exit: Some(exit) }
+    Script { writes: writes.collect(), last_pause: Duration::from_millis(5), exit: Some(exit), files: Vec::new() }
 }

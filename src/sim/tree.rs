@@ -63,6 +63,21 @@ impl Node {
         }
     }
 
+    /// The bytes of a file from `offset` to the end of the piece that they lie in, none behind its end; `None` of what is
+    /// no file.
+    pub(super) fn piece_at(&self, offset: u64) -> Option<Bytes> {
+        let Self::File { pieces, .. } = self else { return None };
+        let (pieces, mut start) = (pieces.borrow(), 0);
+        for piece in pieces.iter() {
+            let end = start + piece.len() as u64;
+            if offset < end {
+                return Some(piece.slice((offset - start) as usize..));
+            }
+            start = end;
+        }
+        Some(Bytes::new())
+    }
+
     /// Adds bytes to a file.
     pub(super) fn append(&self, bytes: Bytes) {
         if let Self::File { pieces, .. } = self {

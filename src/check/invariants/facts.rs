@@ -66,12 +66,14 @@ impl Deploy {
         self.answer.as_ref().and_then(|(at, answer)| Some((*at, answer.as_ref().err()?)))
     }
 
-    /// Does the failure name what the component itself lacks: a file that it names, or every manager that it asks for?
+    /// Does the failure name what the component itself lacks: a file that it names, every manager that it asks for, or
+    /// its archive?
     pub fn blames_component(&self, failure: &Value) -> bool {
         let message = failure["message"].as_str().unwrap_or_default();
         let lacks_manager =
             !self.asked.managers.is_empty() && self.asked.managers.iter().all(|name| message.contains(name));
-        lacks_manager || self.asked.missing_entry.is_some_and(|missing| message.contains(missing))
+        let lacks_archive = self.asked.archives.is_some_and(|archives| archives != 1) && message.contains("archives");
+        lacks_manager || lacks_archive || self.asked.missing_entry.is_some_and(|missing| message.contains(missing))
     }
 
     /// The success that the client was told.
@@ -588,5 +590,5 @@ impl Rows {
 /// The deployment in whose staging directory a path lies.
 pub(super) fn deployment_of(path: &std::path::Path) -> Option<Uuid> {
     let rest = path.strip_prefix("staging").ok()?;
-    rest.iter().next()?.to_str()?.parse().ok()
+    rest.iter().next()?.to_str()?.get(..uuid::fmt::Hyphenated::LENGTH)?.parse().ok()
 }

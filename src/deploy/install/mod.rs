@@ -121,6 +121,22 @@ pub async fn install<E: Env>(
     }
 }
 
+/// Runs one program in `directory` as an install would, under the name `program`.
+///
+/// # Errors
+/// As [`install`].
+pub(super) async fn run<E: Env>(
+    env: &E,
+    directory: &Path,
+    limit: Duration,
+    mut tell: impl FnMut(&Event),
+    program: &str,
+    args: &[&str],
+) -> Result<(), InstallError> {
+    let mut installer = Installer { env, directory, limit, deadline: Instant::now() + limit, tell: &mut tell };
+    installer.run(program, program, args).await
+}
+
 /// One install on its node.
 struct Installer<'a, E> {
     env: &'a E,

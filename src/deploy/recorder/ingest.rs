@@ -11,7 +11,7 @@ use crate::{
         hashing::Hashing,
         retry::{drop_told, until_done},
     },
-    env::{BlobError, BlobId, Blobs, Env, StoreError},
+    env::{BlobError, BlobId, Blobs, Env, RowWatch, StoreError, Table},
 };
 
 /// What broke an upload off, as the client's side said it.
@@ -112,10 +112,36 @@ impl<E: Env> Recorder<E> {
             row.payload_hash = None;
             row.payload_size = None;
         });
-        if let Err(cause) = self.put().await {
-            self.journal_dropped("the put that takes the payload back", &cause);
+        match self.put().await {
+            Ok(()) => self.delete(blob).await,
+            Err(cause) => {
+                self.journal_dropped("the put that takes the payload back", &cause);
+                self.delete_once_unnamed(blob);
+            }
         }
-        self.delete(blob).await;
+    }
+
+    /// Lets a blob go when no committed row names it any more, while nobody waits for it: a progress put may have carried
+    /// its name into the store, which the terminal put takes out.
+    fn delete_once_unnamed(&self, blob: BlobId) {
+        let recorder = self.clone();
+        self.0.env.spawn_background(format!("deletion of blob {blob} once no row names it"), async move {
+            recorder.until_unnamed(blob).await;
+            recorder.delete(blob).await;
+            Ok::<(), Infallible>(())
+        });
+    }
+
+    async fn until_unnamed(&self, blob: BlobId) {
+        let (env, key) = (&self.0.env, &self.0.key);
+        let mut commits = env.table().watch(key);
+        loop {
+            let row = until_done(env, "look for a row that names a blob", || env.table().get(key)).await;
+            if row.is_none_or(|row| row.blob != Some(blob)) {
+                return;
+            }
+            commits.changed().await;
+        }
     }
 
     /// Lets a blob go; a store that does not take it is asked again, while nobody waits for it.

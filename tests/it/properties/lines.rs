@@ -122,5 +122,10 @@ fn printing(writes: &[(bool, Vec<u8>)]) -> Script {
     let write = |(is_error, bytes): &(bool, Vec<u8>)| {
         (Duration::from_millis(2), stream(*is_error), Bytes::copy_from_slice(bytes))
     };
-    Script { writes: writes.iter().map(write).collect(), last_pause: Duration::ZERO, exit: Some(ExitStatus::Code(0)) }
+    Script {
+        writes: writes.iter().map(write).collect(),
+        last_pause: Duration::ZERO,
+        exit: Some(ExitStatus::Code(0)),
+        files: Vec::new(),
+    }
 }

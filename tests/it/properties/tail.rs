@@ -86,7 +86,7 @@ fn script(lines: &[Printed]) -> Script {
         (Duration::from_millis(*pause_ms), OutputStream::Stdout, Bytes::from(format!("{}\n", text(number, *tag))))
     };
     let writes = lines.iter().enumerate().map(write).collect();
-    Script { writes, last_pause: Duration::ZERO, exit: Some(ExitStatus::Code(0)) }
+    Script { writes, last_pause: Duration::ZERO, exit: Some(ExitStatus::Code(0)), files: Vec::new() }
 }
 
 async fn deploy_with_readers(cluster: Cluster, lines: Vec<Printed>, readers: Vec<Vec<Visit>>) {

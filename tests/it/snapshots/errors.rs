@@ -157,7 +157,7 @@ fn requests() -> Vec<Boxed> {
         json!({ "project": "hello", "install_timeout": -1 }),
         json!({ "project": "hello", "replicated": "yes" }),
         json!({ "project": "hello", "install_command": "" }),
-        json!({ "project": "hello", "package": "left-pad" }),
+        json!({ "project": "hello", "package": "--global" }),
         json!({ "project": "hello", "rollback_from": "yesterday" }),
         json!({ "project": "hello", "restart": "later" }),
     ];
