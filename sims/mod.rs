@@ -9,7 +9,9 @@ mod client_leaves;
 mod deploy;
 mod failing_install;
 mod impatient_peers;
+mod join;
 mod late_news;
+mod leave;
 mod origin_dies;
 mod package;
 mod package_managers;
@@ -48,4 +50,6 @@ pub const ALL: &[Scenario] = &[
     readers::SCENARIO,
     retention::SCENARIO,
     rollback::SCENARIO,
+    join::SCENARIO,
+    leave::SCENARIO,
 ];

@@ -75,7 +75,12 @@ pub enum Event {
         got: Result<(String, u64), String>,
     },
 
+    /// The operator made these the cluster's members.
+    MembersChanged(Vec<NodeIndex>),
+
     // The seam.
+    /// A node knows from now on that these are the cluster's members.
+    MembersKnown(Vec<NodeIndex>),
     /// A node asked who is in the cluster.
     MembersRead(Vec<NodeIndex>),
     /// A read of the table.
@@ -461,6 +466,8 @@ impl fmt::Display for Event {
             Self::Tail { reader, saw, .. } => write!(f, "reader {reader} {saw}"),
             Self::PayloadRead { got: Ok((_, bytes)), .. } => write!(f, "a reader has downloaded {bytes} bytes"),
             Self::PayloadRead { got: Err(cause), .. } => write!(f, "a reader cannot download: {cause}"),
+            Self::MembersChanged(members) => write!(f, "operator makes these the cluster's members: {members:?}"),
+            Self::MembersKnown(members) => write!(f, "knows from now on that the members are {members:?}"),
             Self::MembersRead(members) => write!(f, "reads the membership: {members:?}"),
             Self::Got { found, .. } => render_got(f, found),
             Self::PutStarted { put, draft, .. } => write!(f, "put {put} takes its snapshot: {}", Row(&draft.value)),

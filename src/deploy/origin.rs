@@ -223,11 +223,11 @@ impl<E: Env> Deploy<'_, E> {
         if self.request.reach == Reach::OriginOnly {
             return Ok(Coverage::default());
         }
-        let peers: Vec<NodeName> = self.env.members().into_iter().filter(|member| member != self.env.node()).collect();
         recorder.seal();
         self.emit_phase("replicate", PhaseStatus::Start);
-        let mut coverage = Coverage::expecting(&peers);
         let operation = self.operation(recorder).await?;
+        let peers: Vec<NodeName> = self.env.members().into_iter().filter(|member| member != self.env.node()).collect();
+        let mut coverage = Coverage::expecting(&peers);
         let deadline = self.request.deployment_timeout + self.request.install.timeout + ANSWER_MARGIN;
         dispatch(self.env, &peers, &operation, deadline, &self.lines(), |outcome| {
             self.settle(recorder, &mut coverage, outcome);

@@ -11,13 +11,17 @@ use super::{
     row::{DeployFailure, Deployment, Status},
     slots,
 };
-use crate::env::{BlobError, BlobId, Blobs, Env, Record, StoreError, Table};
+use crate::{
+    env::{BlobError, BlobId, Blobs, Env, Record, StoreError, Table},
+    replication::membership::give_up_on_strangers,
+};
 
 /// Brings the node's devices in order; returns the deployments that its death interrupted. No deploy may be under way.
 pub(super) async fn recover<E: Env>(env: &E) -> Vec<Deployment> {
     until_done(env, "recovery of the builds", || slots::recover(env.disk())).await;
     let rows = until_done(env, "recovery of the rows", || env.table().scan()).await;
     until_done(env, "recovery of the blobs", || delete_orphans(env, &rows)).await;
+    give_up_on_strangers(env, &rows).await;
     let mine = rows.iter().filter_map(|record| readable(env, record));
     mine.filter(|row| row.origin_node == *env.node() && !row.status.is_terminal()).collect()
 }

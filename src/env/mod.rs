@@ -54,6 +54,8 @@ pub trait Env: Clone + 'static {
     fn node(&self) -> &NodeName;
     /// Every member of the cluster as this node knows it now, itself included, in name order.
     fn members(&self) -> Vec<NodeName>;
+    /// Sees every change of what [`Env::members`] says, from now on.
+    fn members_changed(&self) -> Beats;
     /// What the operator has set under `name`, as it is now; `None` when nothing is.
     fn setting(&self, name: &str) -> Option<serde_json::Value>;
     /// The wall clock, epoch milliseconds. It may jump and differ between nodes; for durations use `tokio::time`.

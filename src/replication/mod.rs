@@ -3,10 +3,11 @@
 //! Full mesh. Each node subscribes to every other one (`receiver`), and serves those who subscribe to it (`sender`): one
 //! stream per pair and direction carries the sender's own commits in its log's order, and the chunks of their blobs.
 //! Operations go over connections of their own (`operations`), so an operation may come before, between or after the
-//! rows and chunks that it is about.
+//! rows and chunks that it is about. Who is subscribed to and who is served follows the membership (`membership`).
 
 pub mod cursor;
 pub mod frame;
+pub mod membership;
 pub mod notes;
 pub mod operations;
 mod receiver;
@@ -18,13 +19,14 @@ use std::{convert::Infallible, fmt::Display, io, time::Duration};
 
 use tokio::time::sleep;
 
-use self::operations::Handler;
+use self::{operations::Handler, sender::Sessions};
 use crate::env::{Env, Journal, Network, Port};
 
 /// The pause after a device failed, before it is asked again.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(100);
 
-/// Starts replication: serves this node's rows and `handler`'s operations, and subscribes to every other member.
+/// Starts replication: serves this node's rows and `handler`'s operations, and subscribes to every other member, for as
+/// long as it is one.
 ///
 /// # Errors
 /// When a port cannot be bound.
@@ -33,10 +35,9 @@ pub async fn start<E: Env>(env: &E, handler: Handler) -> io::Result<()> {
     let operations = env.network().listen(Port::Operations).await?;
     let serving = operations::serve(env.clone(), operations, handler);
     in_background(env, "operations", serving);
-    in_background(env, "subscribers", sender::serve(env.clone(), rows));
-    for member in env.members().into_iter().filter(|member| member != env.node()) {
-        in_background(env, &format!("subscription to {member}"), receiver::follow(env.clone(), member));
-    }
+    let sessions = Sessions::default();
+    in_background(env, "subscribers", sender::serve(env.clone(), rows, sessions.clone()));
+    in_background(env, "membership", membership::follow(env.clone(), sessions));
     Ok(())
 }
 

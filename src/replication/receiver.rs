@@ -15,6 +15,7 @@ use tokio::{
     io::{AsyncRead, split},
     time::{sleep, timeout},
 };
+use tokio_util::sync::CancellationToken;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::{
@@ -37,19 +38,24 @@ const CONNECT_MAX: Duration = Duration::from_secs(30);
 /// Rows that are committed side by side.
 const COMMITS_MAX: usize = 32;
 
-/// Follows `source` for as long as this node lives; reconnects whenever the link breaks.
-pub(super) async fn follow<E: Env>(env: E, source: NodeName) {
+/// Follows `source` until it has left the cluster; reconnects whenever the link breaks. Returns when all that was under
+/// way is settled: rows are committed, and half blobs are gone.
+pub(super) async fn follow<E: Env>(env: E, source: NodeName, left: CancellationToken) {
     let saved = until_read(&env, &source).await;
     let mut progress = Progress { cursor: Cursor::resuming(saved), saved };
     let mut wait = RECONNECT_FIRST;
-    loop {
+    while !left.is_cancelled() {
         let before = progress.cursor.resume_after();
-        let cause = Link::new(&env, &source, &mut progress).follow().await;
+        let cause = Link::new(&env, &source, &left, &mut progress).follow().await;
         env.journal(Journal::Dropped { what: format!("link to {source}"), cause: cause.to_string() });
         if progress.cursor.resume_after() > before {
             wait = RECONNECT_FIRST;
         }
-        sleep(wait).await;
+        tokio::select! {
+            biased;
+            () = left.cancelled() => {}
+            () = sleep(wait) => {}
+        }
         wait = (wait * 2).min(RECONNECT_MAX);
     }
 }
@@ -79,6 +85,8 @@ enum LinkError {
     Connect(io::Error),
     #[error("silent for {} s", SILENCE_MAX.as_secs())]
     Silent,
+    #[error("it has left the cluster")]
+    Left,
     #[error("blob {0} came damaged")]
     Damaged(BlobId),
     /// A fresh link brings the blob again.
@@ -96,6 +104,7 @@ struct Incoming {
 struct Link<'a, E> {
     env: &'a E,
     source: &'a NodeName,
+    left: &'a CancellationToken,
     progress: &'a mut Progress,
     blobs: BTreeMap<BlobId, Incoming>,
     /// Blobs that the source will never send: no row waits for them any more.
@@ -105,10 +114,11 @@ struct Link<'a, E> {
 }
 
 impl<'a, E: Env> Link<'a, E> {
-    fn new(env: &'a E, source: &'a NodeName, progress: &'a mut Progress) -> Self {
+    fn new(env: &'a E, source: &'a NodeName, left: &'a CancellationToken, progress: &'a mut Progress) -> Self {
         Self {
             env,
             source,
+            left,
             progress,
             blobs: BTreeMap::new(),
             given_up: BTreeSet::new(),
@@ -128,7 +138,12 @@ impl<'a, E: Env> Link<'a, E> {
     }
 
     async fn run(&mut self) -> Result<Infallible, LinkError> {
-        let mut reader = self.subscribe().await?;
+        let left = self.left;
+        let mut reader = tokio::select! {
+            biased;
+            () = left.cancelled() => return Err(LinkError::Left),
+            reader = self.subscribe() => reader?,
+        };
         loop {
             self.step(&mut reader).await?;
         }
@@ -151,6 +166,7 @@ impl<'a, E: Env> Link<'a, E> {
         let room = self.commits.len() < COMMITS_MAX;
         tokio::select! {
             biased;
+            () = self.left.cancelled() => return Err(LinkError::Left),
             Some(committed) = self.commits.next() => self.row_done(&committed),
             saved = finished(&mut self.saving) => {
                 self.saving = None;
@@ -227,9 +243,7 @@ impl<'a, E: Env> Link<'a, E> {
         self.progress.cursor.blob_done(id);
         let env = self.env.clone();
         self.env.spawn_background("let a blob go", async move {
-            while let Err(cause) = env.blobs().delete(id).await {
-                super::pause_after(&env, "letting a blob go", &cause).await;
-            }
+            until_gone(&env, id).await;
             Ok::<(), Infallible>(())
         });
     }
@@ -295,11 +309,25 @@ impl<'a, E: Env> Link<'a, E> {
             self.row_done(&committed);
         }
         for id in std::mem::take(&mut self.blobs).into_keys() {
-            if let Err(error) = self.env.blobs().create(id).await {
-                self.env.journal(Journal::Dropped { what: format!("blob {id}"), cause: error.to_string() });
+            match self.left.is_cancelled() {
+                true => until_gone(self.env, id).await,
+                false => self.begin_anew(id).await,
             }
         }
         self.progress.cursor.forget_open();
+    }
+
+    async fn begin_anew(&self, id: BlobId) {
+        if let Err(error) = self.env.blobs().create(id).await {
+            self.env.journal(Journal::Dropped { what: format!("blob {id}"), cause: error.to_string() });
+        }
+    }
+}
+
+/// Lets a blob go; a store that does not take it is asked again.
+async fn until_gone<E: Env>(env: &E, id: BlobId) {
+    while let Err(cause) = env.blobs().delete(id).await {
+        super::pause_after(env, "letting a blob go", &cause).await;
     }
 }
 

@@ -15,6 +15,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     time::{sleep, timeout},
 };
+use tokio_util::sync::CancellationToken;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::frame::{self, CHUNK_BYTES_MAX, FRAME_BYTES_MAX, Frame, FrameError, FrameReader, FrameWriter, PROTOCOL};
@@ -40,12 +41,32 @@ const SETTING_LOOK: Duration = Duration::from_secs(60);
 const BLOBS_AT_ONCE: usize = 4;
 
 /// The session of each subscriber. A new one takes the place of the old, which ends at once: a session that is
-/// superseded must not act any more (museum C22).
-type Sessions = Rc<RefCell<BTreeMap<NodeName, Task<()>>>>;
+/// superseded must not act any more (museum C22). Clones are handles to the same ones.
+#[derive(Clone, Default)]
+pub(super) struct Sessions(Rc<RefCell<BTreeMap<NodeName, Session>>>);
+
+struct Session {
+    left: CancellationToken,
+    task: Task<()>,
+}
+
+impl Sessions {
+    /// Ends the sessions of all that are not among `members`: they are sent nothing more, but why.
+    pub(super) fn keep_only(&self, members: &[NodeName]) {
+        let gone = self.0.borrow_mut().extract_if(.., |node, _| !members.contains(node)).collect::<Vec<_>>();
+        for (_, session) in gone {
+            session.left.cancel();
+            session.task.detach();
+        }
+    }
+
+    fn begin(&self, node: NodeName, session: Session) {
+        self.0.borrow_mut().insert(node, session);
+    }
+}
 
 /// Takes subscribers for as long as this node lives.
-pub(super) async fn serve<E: Env>(env: E, mut listener: <E::Network as Network>::Listener) {
-    let sessions = Sessions::default();
+pub(super) async fn serve<E: Env>(env: E, mut listener: <E::Network as Network>::Listener, sessions: Sessions) {
     loop {
         match listener.accept().await {
             Ok(accepted) => welcome(&env, accepted, &sessions),
@@ -56,16 +77,17 @@ pub(super) async fn serve<E: Env>(env: E, mut listener: <E::Network as Network>:
 
 /// Hears who subscribes, and begins its session. A task of its own, so that one who says nothing keeps nobody waiting.
 fn welcome<E: Env>(env: &E, accepted: Accepted<impl Duplex>, sessions: &Sessions) {
-    let (serving, sessions) = (env.clone(), Rc::clone(sessions));
+    let (serving, sessions) = (env.clone(), sessions.clone());
     let Accepted { peer: node, stream } = accepted;
     env.spawn_background("subscriber", async move {
         let (reader, writer) = split(stream);
         let (mut reader, mut writer) = (FrameReader::new(reader), FrameWriter::new(writer));
         match timeout(HELLO_MAX, hello(&serving, &node, &mut reader)).await {
             Ok(Ok(after)) => {
-                let session = session(serving.clone(), node.clone(), after, reader, writer);
+                let left = CancellationToken::new();
+                let session = session(serving.clone(), node.clone(), after, left.clone(), reader, writer);
                 let task = serving.spawn(format!("session of {node}"), session);
-                sessions.borrow_mut().insert(node, task);
+                sessions.begin(node, Session { left, task });
             }
             Ok(Err(error)) => {
                 // It may be gone; then nobody is told.
@@ -84,9 +106,7 @@ async fn hello<E: Env, R: AsyncRead + Unpin>(
 ) -> Result<Position, FrameError> {
     let bytes = reader.next().await?;
     match frame::decode(&bytes)? {
-        Frame::Subscribe { protocol: PROTOCOL, .. } if !env.members().contains(node) => {
-            Err(FrameError::OutOfPlace(format!("{node} is not a member of this cluster")))
-        }
+        Frame::Subscribe { protocol: PROTOCOL, .. } if !env.members().contains(node) => Err(no_member(node)),
         Frame::Subscribe { protocol: PROTOCOL, after } => Ok(after),
         Frame::Subscribe { protocol, .. } => {
             Err(FrameError::OutOfPlace(format!("protocol {protocol}; this node speaks {PROTOCOL}")))
@@ -95,11 +115,16 @@ async fn hello<E: Env, R: AsyncRead + Unpin>(
     }
 }
 
-/// One subscriber's session, until its link breaks.
+fn no_member(node: &NodeName) -> FrameError {
+    FrameError::OutOfPlace(format!("{node} is not a member of this cluster"))
+}
+
+/// One subscriber's session, until its link breaks or it has left the cluster.
 async fn session<E: Env, R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     env: E,
     node: NodeName,
     after: Position,
+    left: CancellationToken,
     mut reader: FrameReader<R>,
     mut writer: FrameWriter<W>,
 ) {
@@ -113,6 +138,7 @@ async fn session<E: Env, R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     };
     let ended = tokio::select! {
         biased;
+        () = left.cancelled() => Err(no_member(&node)),
         ended = write(&mut writer, queue) => ended,
         ended = log.follow(after) => ended,
         ended = hang_up(&mut reader) => ended,

@@ -134,6 +134,8 @@ kinds! {
     PartitionWho = "partition-who", Workload;
     /// For how much longer than a second.
     PartitionTime = "partition-time", Delay;
+    /// A node is late to know that the membership has changed.
+    MembersLate = "members-late", Delay;
     /// What the scenario leaves open: sizes, options, who does what.
     Workload = "workload", Workload;
 }

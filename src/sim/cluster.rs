@@ -27,7 +27,7 @@ use super::{
     world::{Spawner, World},
 };
 use crate::{
-    check::{Death, DeployFacts, Event, Fault, NodeIndex},
+    check::{Death, DeployFacts, Event, Fault, NodeFinal, NodeIndex},
     deploy::{event::Event as Progress, node::Node, recorder::Upload},
     env::{BlobId, BlobState, Command, Record},
 };
@@ -241,6 +241,15 @@ impl Cluster {
         self.0.params.nodes
     }
 
+    pub(super) fn world(&self) -> &Rc<World> {
+        &self.0.world
+    }
+
+    /// Does something beside the story, on no node.
+    pub(super) fn apart(&self, name: String, work: impl Future<Output = ()> + 'static) {
+        self.0.spawner.start(None, name, Box::pin(work)).detach();
+    }
+
     /// All nodes but `node`.
     pub fn others(&self, node: NodeIndex) -> Vec<NodeIndex> {
         (0..self.nodes()).map(NodeIndex).filter(|other| *other != node).collect()
@@ -357,18 +366,32 @@ impl Cluster {
     }
 
     fn is_settled(&self) -> bool {
-        let holdings: Vec<_> = self.0.envs.iter().map(SimEnv::holdings).collect();
-        let at_rest = holdings.iter().all(|node| {
-            node.leftovers.is_empty()
-                && node.processes.is_empty()
-                && node.blobs.iter().all(|(id, state)| is_at_rest(*id, state, &node.rows))
-                && node.rows.iter().filter_map(|row| row.blob).all(|named| node.blobs.contains_key(&named))
-                && node.rows.iter().all(has_ended)
+        let holdings: Vec<_> = self.0.envs.iter().map(|env| (env.index(), env.holdings())).collect();
+        let membership = self.0.world.membership();
+        let at_rest = holdings.iter().all(|(node, holds)| {
+            let mut shared = holds.rows.iter().filter(|row| self.is_shared(*node, row));
+            holds.leftovers.is_empty()
+                && holds.processes.is_empty()
+                && holds.blobs.iter().all(|(id, state)| is_at_rest(*id, state, &holds.rows))
+                && holds.rows.iter().filter_map(|row| row.blob).all(|named| holds.blobs.contains_key(&named))
+                && shared.all(has_ended)
         });
+        let members: Vec<_> = holdings.iter().filter(|(node, _)| membership.includes(*node)).collect();
+        let shared = |(node, holds): &(NodeIndex, NodeFinal)| {
+            holds.rows.iter().filter(|row| self.is_shared(*node, row)).cloned().collect::<Vec<_>>()
+        };
         let all_up = self.0.doors.borrow().iter().all(Option::is_some);
         all_up
+            && membership.is_known_to_all()
             && at_rest
-            && (self.0.world.keeps_rows_apart() || holdings.windows(2).all(|pair| pair[0].rows == pair[1].rows))
+            && (self.0.world.keeps_rows_apart() || members.windows(2).all(|pair| shared(pair[0]) == shared(pair[1])))
+    }
+
+    /// Must a row on `node` become what it is on its origin? Not once one of the two has left the cluster.
+    fn is_shared(&self, node: NodeIndex, record: &Record) -> bool {
+        let writer = self.0.world.index_of(&record.version.node);
+        let together = |writer| [node, writer].iter().all(|node| self.0.world.membership().includes(*node));
+        writer == Some(node) || writer.is_some_and(together)
     }
 
     /// The client's side of an upload: in pieces and with pauses as the choices say.

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     check::{Event, NodeFinal, NodeIndex},
-    env::{Env, Journal, Kill, LocalFuture, NodeName},
+    env::{Beats, Env, Journal, Kill, LocalFuture, NodeName},
 };
 
 /// A simulated node; clones are handles to the same one.
@@ -125,10 +125,13 @@ impl Env for SimEnv {
     }
 
     fn members(&self) -> Vec<NodeName> {
-        let members = self.0.world.cluster();
-        let indices = (0..members.len() as u8).map(NodeIndex).collect();
-        self.0.world.record(Some(self.0.index), Event::MembersRead(indices));
-        members.to_vec()
+        let members = self.0.world.membership().known_to(self.0.index);
+        self.0.world.record(Some(self.0.index), Event::MembersRead(members.clone()));
+        members.into_iter().map(|member| self.0.world.cluster()[usize::from(member.0)].clone()).collect()
+    }
+
+    fn members_changed(&self) -> Beats {
+        self.0.world.membership().watch(self.0.index)
     }
 
     fn setting(&self, name: &str) -> Option<Value> {

@@ -8,6 +8,7 @@ pub mod disk;
 pub mod env;
 pub mod executor;
 pub mod lives;
+pub mod membership;
 pub mod network;
 pub mod panics;
 pub mod process;

@@ -9,6 +9,7 @@ use tokio::time::sleep;
 use super::{
     choice::{CUT_BOUND, Choices, DELAY_BOUND, DecisionLog, Kind, STEP_BOUND, cut, delay_ms, step},
     lives::{Lives, Turn},
+    membership::Membership,
     shelf::Shelf,
     tree::{LOSS_BOUND, Loss},
 };
@@ -47,6 +48,7 @@ pub struct World {
     settings: RefCell<BTreeMap<String, Value>>,
     shelf: Shelf,
     lives: Lives,
+    membership: Membership,
 }
 
 impl World {
@@ -61,6 +63,7 @@ impl World {
             settings: RefCell::default(),
             shelf: Shelf::default(),
             lives: Lives::new(nodes),
+            membership: Membership::new(nodes),
         })
     }
 
@@ -129,6 +132,11 @@ impl World {
     /// Who is alive.
     pub fn lives(&self) -> &Lives {
         &self.lives
+    }
+
+    /// Who is in the cluster.
+    pub fn membership(&self) -> &Membership {
+        &self.membership
     }
 
     /// A life of `node` begins: will it end early, and when?

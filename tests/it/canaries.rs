@@ -101,6 +101,7 @@ const CANARIES: &[Canary] = &[
     canary("CPU", "deploy", |trace| {
         trace.push(Entry { at_ms: 0, node: None, event: Event::Hot { polls: 200_001, last: "n1 flush".to_owned() } });
     }),
+    canary("AUTHZ", "deploy", |trace| insert(trace, 1, N1, Event::MembersKnown(vec![N1, NodeIndex(1)]))),
 ];
 
 fn goes_live(event: &Event) -> bool {

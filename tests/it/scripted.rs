@@ -7,7 +7,7 @@ use std::{
 };
 
 use drydock::{
-    env::{Draft, Env, Journal, Key, Kill, LocalFuture, NodeName, Position, Record, StoreError, Table, Version},
+    env::{Beats, Draft, Env, Journal, Key, Kill, LocalFuture, NodeName, Position, Record, StoreError, Table, Version},
     sim::{
         blobs::SimBlobs,
         disk::SimDisk,
@@ -210,6 +210,10 @@ impl Env for ScriptedEnv {
 
     fn members(&self) -> Vec<NodeName> {
         self.node.members()
+    }
+
+    fn members_changed(&self) -> Beats {
+        self.node.members_changed()
     }
 
     fn setting(&self, name: &str) -> Option<serde_json::Value> {

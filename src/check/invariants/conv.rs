@@ -14,8 +14,8 @@ use crate::{
 /// See [`Invariant::sentence`].
 pub(super) const CONV: Invariant = Invariant {
     name: "CONV",
-    sentence: "once faults stop and nothing is in flight, all nodes show the origin's last acknowledged version, and \
-               run the newest build that succeeded or a newer one; no node goes back to an older build",
+    sentence: "once faults stop and nothing is in flight, all members show the last acknowledged version of an origin that \
+               is one, and run the newest build that succeeded or a newer one; no node goes back to an older build",
     check,
 };
 
@@ -24,7 +24,7 @@ fn check(facts: &Facts<'_>) -> Judgement {
     let shared = !facts.keeps_rows_apart();
     for (node, last) in facts.last.iter().filter(|_| shared) {
         for record in last.rows.iter().filter(|record| record.version.node.as_str() == node.to_string()) {
-            for other in facts.last.keys().filter(|other| *other != node) {
+            for other in facts.last.keys().filter(|other| *other != node && facts.is_shared(*node, **other)) {
                 inquiry.look(|| row_differs(facts, *node, record, *other));
             }
         }

@@ -4,6 +4,7 @@
 //! that the deploy logic says of itself where the seam shows the truth: what a node runs is what was renamed into its
 //! live path, what a process printed is what the process wrote.
 
+mod authz;
 mod blobref;
 mod budget;
 mod bytes;
@@ -59,4 +60,5 @@ pub const ALL: &[Invariant] = &[
     quiet::QUIET,
     cursor::CURSOR,
     cpu::CPU,
+    authz::AUTHZ,
 ];

@@ -4,13 +4,16 @@ use super::{
     facts::{Deploy, Facts},
     verdict::{Finding, Inquiry},
 };
-use crate::check::{Invariant, Judgement};
+use crate::{
+    check::{Invariant, Judgement, NodeIndex},
+    env::Record,
+};
 
 /// See [`Invariant::sentence`].
 pub(super) const TERM: Invariant = Invariant {
     name: "TERM",
     sentence: "every row reaches a terminal status before its deploy is answered, and the status is the answer's, unless \
-               the store refused every put that was to end it",
+               the store refused every put that was to end it, or its origin has left the cluster",
     check,
 };
 
@@ -22,7 +25,8 @@ fn check(facts: &Facts<'_>) -> Judgement {
         }
     }
     for (node, last) in &facts.last {
-        for record in &last.rows {
+        let shared = last.rows.iter().filter(|record| is_shared(facts, *node, record));
+        for record in shared {
             inquiry.look(|| {
                 let shown = facts.row_at(*node, &record.key, facts.end())?;
                 let gave_up = facts.end_was_refused(&record.key, facts.end());
@@ -37,6 +41,12 @@ fn check(facts: &Facts<'_>) -> Judgement {
         }
     }
     inquiry.done()
+}
+
+/// The end of a row whose origin is not in the node's cluster any more never comes.
+fn is_shared(facts: &Facts<'_>, node: NodeIndex, record: &Record) -> bool {
+    let writer = facts.last.keys().find(|writer| record.version.node.as_str() == writer.to_string());
+    writer.is_none_or(|writer| facts.is_shared(*writer, node))
 }
 
 fn not_terminal<'a>(facts: &Facts<'_>, deploy: &Deploy) -> Option<Finding<'a>> {

@@ -135,6 +135,7 @@ fn failed_without_hardship<'a>(facts: &Facts<'_>, deploy: &Deploy, at: At) -> Op
         _ => false,
     });
     let others = facts.deploys.iter().any(|other| other.asked.deploy != deploy.asked.deploy && other.requested < at);
+    let others = others || facts.members_changed(deploy.requested, at);
     (!own_doing && !hardship && !others).then(|| Finding {
         kind: "failure, but nothing went wrong",
         at,

@@ -83,6 +83,7 @@ fn subject(kind: Kind) -> String {
         Kind::PartitionAt => "the step of its {} loss of packets",
         Kind::PartitionWho => "whose packets are lost the {} time",
         Kind::PartitionTime => "the {} loss of packets",
+        Kind::MembersLate => "its {} piece of news of who is in the cluster",
         Kind::UploadDelay | Kind::UploadCut => "the {} piece of an upload",
         Kind::Workload => "the scenario's {} open question is answered",
         _ => return format!("the {{}} {kind}"),
