@@ -20,6 +20,7 @@ mod mono;
 mod noorphan;
 mod nounhandled;
 mod oneterm;
+mod own;
 mod peers;
 mod prev;
 mod quiet;
@@ -59,4 +60,5 @@ pub const ALL: &[Invariant] = &[
     quiet::QUIET,
     cursor::CURSOR,
     cpu::CPU,
+    own::OWN,
 ];
