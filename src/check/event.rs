@@ -171,6 +171,20 @@ pub enum Event {
         /// What went wrong.
         error: String,
     },
+    /// On a port that a subscriber connects to, a node writes on another connection than before.
+    Speaks {
+        /// To whom.
+        to: NodeIndex,
+        /// The how-manieth connection from there, over all lives.
+        link: u32,
+    },
+    /// A subscriber reads from another connection than before.
+    Hears {
+        /// Of whom.
+        of: NodeIndex,
+        /// The how-manieth connection to there, over all lives.
+        link: u32,
+    },
     /// A directory, file or link got another name.
     Renamed {
         /// Its old path.
@@ -488,6 +502,8 @@ impl fmt::Display for Event {
             Self::Listening { port } => write!(f, "takes connections for {port:?}"),
             Self::Connecting { to, port } => write!(f, "connects to {to} for {port:?}"),
             Self::ConnectFailed { to, port, error } => write!(f, "cannot connect to {to} for {port:?}: {error}"),
+            Self::Speaks { to, link } => write!(f, "speaks on {to}'s subscription {link}"),
+            Self::Hears { of, link } => write!(f, "hears of {of} on its subscription {link}"),
             Self::Renamed { from, to, tree } => write!(f, "renames {from} to {to} (tree {tree})"),
             Self::Removed { path } => write!(f, "removes {path}"),
             Self::Written { path, bytes } => write!(f, "writes {bytes} bytes to {path}"),

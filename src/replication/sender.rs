@@ -40,12 +40,15 @@ const SETTING_LOOK: Duration = Duration::from_secs(60);
 /// Blobs that are sent side by side on one link.
 const BLOBS_AT_ONCE: usize = 4;
 
-/// The session of each subscriber. A new one takes the place of the old, which ends at once: a session that is
-/// superseded must not act any more (museum C22). Clones are handles to the same ones.
+/// The session of each subscriber. That of a newer connection takes the place of the old, which ends at once: a session
+/// that is superseded must not act any more (museum C22). The first words on a connection may come when its subscriber has
+/// long given it up and made another: then it never gets a session. Clones are handles to the same ones.
 #[derive(Clone, Default)]
 pub(super) struct Sessions(Rc<RefCell<BTreeMap<NodeName, Session>>>);
 
 struct Session {
+    /// The number of its connection.
+    connection: u64,
     left: CancellationToken,
     task: Task<()>,
 }
@@ -60,6 +63,11 @@ impl Sessions {
         }
     }
 
+    /// Has a newer connection of the subscriber a session?
+    fn supersede(&self, node: &NodeName, connection: u64) -> bool {
+        self.0.borrow().get(node).is_some_and(|session| session.connection > connection)
+    }
+
     fn begin(&self, node: NodeName, session: Session) {
         self.0.borrow_mut().insert(node, session);
     }
@@ -67,33 +75,39 @@ impl Sessions {
 
 /// Takes subscribers for as long as this node lives.
 pub(super) async fn serve<E: Env>(env: E, mut listener: <E::Network as Network>::Listener, sessions: Sessions) {
+    let mut connections = 0;
     loop {
         match listener.accept().await {
-            Ok(accepted) => welcome(&env, accepted, &sessions),
+            Ok(accepted) => {
+                connections += 1;
+                welcome(&env, accepted, connections, &sessions);
+            }
             Err(cause) => super::pause_after(&env, "accepting subscribers", &cause).await,
         }
     }
 }
 
 /// Hears who subscribes, and begins its session. A task of its own, so that one who says nothing keeps nobody waiting.
-fn welcome<E: Env>(env: &E, accepted: Accepted<impl Duplex>, sessions: &Sessions) {
+fn welcome<E: Env>(env: &E, accepted: Accepted<impl Duplex>, connection: u64, sessions: &Sessions) {
     let (serving, sessions) = (env.clone(), sessions.clone());
     let Accepted { peer: node, stream } = accepted;
     env.spawn_background("subscriber", async move {
         let (reader, writer) = split(stream);
         let (mut reader, mut writer) = (FrameReader::new(reader), FrameWriter::new(writer));
         match timeout(HELLO_MAX, hello(&serving, &node, &mut reader)).await {
+            Ok(Ok(_)) if sessions.supersede(&node, connection) => {}
             Ok(Ok(after)) => {
                 let left = CancellationToken::new();
                 let session = session(serving.clone(), node.clone(), after, left.clone(), reader, writer);
                 let task = serving.spawn(format!("session of {node}"), session);
-                sessions.begin(node, Session { left, task });
+                sessions.begin(node, Session { connection, left, task });
             }
+            // It has gone: nobody is told.
+            Ok(Err(FrameError::Closed { .. })) | Err(_) => {}
             Ok(Err(error)) => {
                 // It may be gone; then nobody is told.
                 let _ = writer.send(frame::encode(&Frame::Closing(error.to_string()))).await;
             }
-            Err(_) => {}
         }
         Ok::<(), Infallible>(())
     });

@@ -5,7 +5,8 @@
 //! (turmoil-net, stock turmoil) only carries bytes.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
     future::Future,
     io, mem,
     ops::Range,
@@ -67,22 +68,65 @@ fn delay_kind(port: Port, accepted: bool) -> Kind {
     }
 }
 
-/// A node's network.
+/// A node's network; clones are handles to the same one.
+#[derive(Clone)]
 pub struct SimNetwork {
     world: Rc<World>,
     node: NodeIndex,
     fabric: Rc<dyn Fabric>,
+    /// The subscriptions between this node and each other: those it made, and those it took.
+    made: Subscriptions,
+    taken: Subscriptions,
+}
+
+type Subscriptions = Rc<RefCell<BTreeMap<NodeIndex, Rc<Subscription>>>>;
+
+/// All connections that ever were of one node's subscription to another, over all lives, on one side.
+#[derive(Default)]
+struct Subscription {
+    links: Cell<u32>,
+    /// The one in use: the last that a subscriber read from, or that was written to for one.
+    used: Cell<u32>,
+}
+
+/// One of them.
+struct SubscriptionLink {
+    with: NodeIndex,
+    number: u32,
+    of: Rc<Subscription>,
+}
+
+impl SubscriptionLink {
+    fn next(subscriptions: &Subscriptions, with: NodeIndex) -> Self {
+        let of = Rc::clone(subscriptions.borrow_mut().entry(with).or_default());
+        of.links.set(of.links.get() + 1);
+        Self { with, number: of.links.get(), of }
+    }
+
+    /// Is it another one that is in use from now on?
+    fn turns(&self) -> bool {
+        self.of.used.replace(self.number) != self.number
+    }
+}
+
+/// Which side of a subscription a stream is.
+enum End {
+    Subscriber(SubscriptionLink),
+    Sender(SubscriptionLink),
+    /// Of none.
+    Other,
 }
 
 impl SimNetwork {
     /// The network of `node` over `fabric`.
     pub fn new(world: Rc<World>, node: NodeIndex, fabric: Rc<dyn Fabric>) -> Self {
-        Self { world, node, fabric }
+        Self { world, node, fabric, made: Rc::default(), taken: Rc::default() }
     }
 
-    fn stream(&self, raw: RawStream, delayed: Kind) -> SimStream {
+    fn stream(&self, raw: RawStream, delayed: Kind, end: End) -> SimStream {
         SimStream {
             raw,
+            end,
             world: Rc::clone(&self.world),
             node: self.node,
             delayed,
@@ -105,14 +149,17 @@ impl Network for SimNetwork {
         if let Err(error) = &connected {
             self.world.record(Some(self.node), Event::ConnectFailed { to, port, error: error.to_string() });
         }
-        Ok(self.stream(connected?, delay_kind(port, false)))
+        let end = match port {
+            Port::Rows => End::Subscriber(SubscriptionLink::next(&self.made, to)),
+            Port::Operations => End::Other,
+        };
+        Ok(self.stream(connected?, delay_kind(port, false), end))
     }
 
     async fn listen(&self, port: Port) -> io::Result<SimListener> {
         let raw = self.fabric.listen(number(port, self.world.lives().ended(self.node))).await?;
         self.world.record(Some(self.node), Event::Listening { port });
-        let network = Self { world: Rc::clone(&self.world), node: self.node, fabric: Rc::clone(&self.fabric) };
-        Ok(SimListener { raw, network, delayed: delay_kind(port, true) })
+        Ok(SimListener { raw, network: self.clone(), port })
     }
 }
 
@@ -120,7 +167,7 @@ impl Network for SimNetwork {
 pub struct SimListener {
     raw: Box<dyn RawListener>,
     network: SimNetwork,
-    delayed: Kind,
+    port: Port,
 }
 
 impl Listener for SimListener {
@@ -128,13 +175,16 @@ impl Listener for SimListener {
 
     async fn accept(&mut self) -> io::Result<Accepted<SimStream>> {
         let Accepted { peer, stream } = self.raw.accept().await?;
-        Ok(Accepted { peer, stream: self.network.stream(stream, self.delayed) })
+        let subscriber = self.network.world.index_of(&peer).filter(|_| self.port == Port::Rows);
+        let end = subscriber.map_or(End::Other, |with| End::Sender(SubscriptionLink::next(&self.network.taken, with)));
+        Ok(Accepted { peer, stream: self.network.stream(stream, delay_kind(self.port, true), end) })
     }
 }
 
 /// A connection as a simulated node sees it.
 pub struct SimStream {
     raw: RawStream,
+    end: End,
     world: Rc<World>,
     node: NodeIndex,
     delayed: Kind,
@@ -184,6 +234,12 @@ impl SimStream {
         let length = buffer.filled().len();
         self.arrived.unread = 0..length;
         self.ended = length == 0;
+        if let End::Subscriber(link) = &self.end
+            && length > 0
+            && link.turns()
+        {
+            self.world.record(Some(self.node), Event::Hears { of: link.with, link: link.number });
+        }
         self.under_way = self.world.draw_delay(self.node, self.delayed).map(|delay| Box::pin(sleep(delay)));
         Poll::Ready(Ok(()))
     }
@@ -210,7 +266,13 @@ impl AsyncWrite for SimStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let me = self.get_mut();
         let offered = me.world.draw_cut(me.node, Kind::WriteCut, bytes.len());
-        Pin::new(&mut me.raw).poll_write(cx, &bytes[..offered])
+        let written = ready!(Pin::new(&mut me.raw).poll_write(cx, &bytes[..offered]))?;
+        if let End::Sender(link) = &me.end
+            && link.turns()
+        {
+            me.world.record(Some(me.node), Event::Speaks { to: link.with, link: link.number });
+        }
+        Poll::Ready(Ok(written))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

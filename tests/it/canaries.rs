@@ -102,6 +102,11 @@ const CANARIES: &[Canary] = &[
         trace.push(Entry { at_ms: 0, node: None, event: Event::Hot { polls: 200_001, last: "n1 flush".to_owned() } });
     }),
     canary("AUTHZ", "deploy", |trace| insert(trace, 1, N1, Event::MembersKnown(vec![N1, NodeIndex(1)]))),
+    canary("OWN", "deploy", |trace| {
+        let to = NodeIndex(2);
+        trace.push(Entry { at_ms: 0, node: Some(N1), event: Event::Speaks { to, link: 2 } });
+        trace.push(Entry { at_ms: 0, node: Some(N1), event: Event::Speaks { to, link: 1 } });
+    }),
 ];
 
 fn goes_live(event: &Event) -> bool {

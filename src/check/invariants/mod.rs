@@ -21,6 +21,7 @@ mod mono;
 mod noorphan;
 mod nounhandled;
 mod oneterm;
+mod own;
 mod peers;
 mod prev;
 mod quiet;
@@ -61,4 +62,5 @@ pub const ALL: &[Invariant] = &[
     cursor::CURSOR,
     cpu::CPU,
     authz::AUTHZ,
+    own::OWN,
 ];

@@ -107,6 +107,8 @@ fn is_telling(event: &Event) -> bool {
             | Event::BlobRead { .. }
             | Event::Blob { state: BlobState::Writing { .. }, .. }
             | Event::Logged { .. }
+            | Event::Speaks { .. }
+            | Event::Hears { .. }
             | Event::CursorSaved { .. }
             | Event::Replicated { taken: false, .. }
             | Event::Final(_)
