@@ -107,3 +107,15 @@ fn a_reader_that_has_gone_away_is_no_error() {
     let output = child.wait_with_output().unwrap();
     assert_eq!((output.status.code(), output.stderr), (Some(0), Vec::new()));
 }
+
+/// A cluster of three takes in a payload far larger than what each of its parts may hold.
+#[test]
+fn a_deploy_of_a_gib_is_simulated_in_little_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = ["explore", "--payload-mib", "1024", "--scenario", "deploy", "--runs", "1", "--json"];
+    let explored = drydock(folder.path(), &options);
+    assert_eq!(explored.status.code(), Some(0), "{}", String::from_utf8_lossy(&explored.stderr));
+    let summary: serde_json::Value = serde_json::from_slice(&explored.stdout).unwrap();
+    let memory = summary["pace"]["memory_bytes_max"].as_u64().or(summary["memory_bytes_max"].as_u64());
+    assert!(memory.is_some_and(|bytes| bytes < 300 << 20), "{memory:?} bytes");
+}

@@ -398,6 +398,8 @@ pub struct DeployFacts {
     pub tree: TreeDigest,
     /// What a manifest names and the tree lacks: such a component must not go live.
     pub missing_entry: Option<&'static str>,
+    /// The package managers that the component asks for: a node may have none of them.
+    pub managers: Vec<String>,
     /// The deploy goes to the whole cluster, rather than to the origin alone.
     pub replicated: bool,
     /// Success does not ask for the peers.

@@ -7,7 +7,7 @@ use clap::Args;
 use super::{
     exit::{Exit, Failure},
     options::{Jobs, SetupOptions, whole},
-    output::{self, count, duration, things},
+    output::{self, count, duration, memory, things},
     progress::Progress,
 };
 use crate::search::{
@@ -113,6 +113,7 @@ fn overview(summary: &Summary) -> String {
         ("scenarios", scenarios.join(", ")),
         ("choices drawn", count(summary.draws)),
         ("virtual time", duration(summary.virtual_seconds)),
+        ("memory", summary.pace.memory_bytes_max.map_or("not told by this system".to_owned(), memory)),
         ("component", format!("{}, sha256 {hash}…", summary.component)),
         (
             "settings",
@@ -165,7 +166,12 @@ mod tests {
             distinct_schedules_exact: true,
             draws: 123_456,
             virtual_seconds: 5_400.0,
-            pace: Pace { seconds: 0.25, cpu_seconds: Some(0.5), runs_per_second: 4_000.0 },
+            pace: Pace {
+                seconds: 0.25,
+                cpu_seconds: Some(0.5),
+                memory_bytes_max: Some(150 << 20),
+                runs_per_second: 4_000.0,
+            },
             scenarios: vec![ScenarioLine { name: "calm".to_owned(), runs: 1_000 }],
             faults: vec![FaultLine { kind: "disk".to_owned(), effect: "delay".to_owned(), times: 1_234, runs: 77 }],
             invariants: ["PEERS", "TAIL"]

@@ -18,6 +18,9 @@ use crate::{
 /// Threads, at most: more would only wait for each other.
 const JOBS_MAX: NonZeroUsize = NonZeroUsize::new(512).expect("not zero");
 
+/// The largest payload that can be asked for: what a node unpacks.
+const MIB_MAX: u32 = 2 * 1024;
+
 /// What is run.
 #[derive(Clone, Debug, Args)]
 pub(super) struct SetupOptions {
@@ -33,6 +36,9 @@ pub(super) struct SetupOptions {
     /// Deploy this: a directory, or an npm-style .tgz; without it, a built-in component
     #[arg(long, value_name = "PATH")]
     pub(super) component: Option<PathBuf>,
+    /// Deploy a component of so many MiB, which takes the memory of one
+    #[arg(long, value_name = "N", conflicts_with = "component", value_parser = whole::<u32>(1..=MIB_MAX))]
+    pub(super) payload_mib: Option<u32>,
     /// How seeds become choices: pct or uniform
     #[arg(long, value_name = "NAME", default_value_t = Strategy::Pct)]
     pub(super) strategy: Strategy,
@@ -45,7 +51,10 @@ impl SetupOptions {
     /// Reads what was asked for.
     pub(super) fn setup(&self) -> Result<Setup, Failure> {
         let scenarios = pick_scenarios(self.scenario.as_deref(), sims::ALL).map_err(Failure::Usage)?;
-        let component = Component::load(self.component.as_deref()).map_err(Failure::usage)?;
+        let component = match self.payload_mib {
+            Some(mib) => Component::large(mib),
+            None => Component::load(self.component.as_deref()).map_err(Failure::usage)?,
+        };
         let params = Params { nodes: self.nodes, component: Arc::new(component) };
         Ok(Setup { world: self.world, scenarios, params })
     }

@@ -114,6 +114,11 @@ pub(super) fn duration(seconds: f64) -> String {
     }
 }
 
+/// Memory, in MiB.
+pub(super) fn memory(bytes: u64) -> String {
+    format!("{} MiB at most", count(bytes.div_ceil(1024 * 1024)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -159,7 +159,7 @@ mod tests {
             distinct_schedules_exact: true,
             draws: 0,
             virtual_seconds: 0.0,
-            pace: Pace { seconds: 0.5, cpu_seconds: None, runs_per_second: 8.0 },
+            pace: Pace { seconds: 0.5, cpu_seconds: None, memory_bytes_max: None, runs_per_second: 8.0 },
             scenarios: Vec::new(),
             faults: Vec::new(),
             invariants: Vec::new(),

@@ -273,8 +273,13 @@ impl<'a, E: Env> Link<'a, E> {
         Ok(())
     }
 
-    /// The source will never send it: counted and passed, loudly.
+    /// The source will never send it: counted and passed, loudly. One that is here whole stays: the source has let it go,
+    /// and so does this node when the row comes that says so.
     async fn give_blob_up(&mut self, id: BlobId, cause: String) -> Result<(), LinkError> {
+        if self.has_blob(id).await? {
+            self.progress.cursor.blob_done(id);
+            return Ok(());
+        }
         self.env.journal(Journal::Dropped { what: format!("blob {id}, for good"), cause: cause.clone() });
         self.blobs.remove(&id);
         self.env.blobs().fail(id, cause).await?;

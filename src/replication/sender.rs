@@ -188,10 +188,12 @@ struct Log<'a, E> {
 impl<E: Env> Log<'_, E> {
     async fn follow(&mut self, after: Position) -> Result<(), FrameError> {
         let mut changes = self.env.table().changes(after);
-        self.until_replicated().await;
         loop {
             match changes.next().await {
-                Ok((position, record)) => self.send(position, &record).await,
+                Ok((position, record)) => {
+                    self.until_replicated().await;
+                    self.send(position, &record).await;
+                }
                 Err(cause) => super::pause_after(self.env, "reading the log", &cause).await,
             }
         }

@@ -63,6 +63,9 @@ pub struct ComponentNote {
     pub name: String,
     /// Where it was read from; the built-in one has no path.
     pub path: Option<PathBuf>,
+    /// The size that it was made to have, of one that is read from nowhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mib: Option<u32>,
     /// Its payload's hash.
     pub sha256: String,
 }
@@ -145,6 +148,7 @@ impl Capsule {
             component: ComponentNote {
                 name: component.name.clone(),
                 path: path.map(Path::to_owned),
+                mib: component.mib,
                 sha256: component.hash.clone(),
             },
             violation: ViolationNote {
@@ -178,7 +182,10 @@ impl Capsule {
     }
 
     fn load_component(&self, path: Option<&Path>) -> Result<Component, CapsuleError> {
-        let found = Component::load(path.or(self.component.path.as_deref()))?;
+        let found = match (path, self.component.mib) {
+            (None, Some(mib)) => Component::large(mib),
+            _ => Component::load(path.or(self.component.path.as_deref()))?,
+        };
         if found.hash == self.component.sha256 {
             return Ok(found);
         }
@@ -265,7 +272,7 @@ mod tests {
             scenario: "calm".to_owned(),
             nodes: 3,
             world: "sim".to_owned(),
-            component: ComponentNote { name: "hello".to_owned(), path: None, sha256: "ab".repeat(32) },
+            component: ComponentNote { name: "hello".to_owned(), path: None, mib: None, sha256: "ab".repeat(32) },
             violation: ViolationNote {
                 invariant: "PEERS".to_owned(),
                 fingerprint: "outcome lost".to_owned(),

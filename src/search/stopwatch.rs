@@ -39,6 +39,16 @@ fn parse_stat(stat: &str) -> Option<f64> {
     Some((ticks()? + ticks()?) / TICKS_PER_SECOND)
 }
 
+/// The most memory that this process has had resident, in bytes; `None` where `/proc` does not tell.
+pub fn memory_bytes_max() -> Option<u64> {
+    parse_status(&std::fs::read_to_string("/proc/self/status").ok()?)
+}
+
+fn parse_status(status: &str) -> Option<u64> {
+    let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(most.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -48,5 +58,11 @@ mod tests {
         let stat = "17 (a ) name) S 1 2 3 4 5 6 7 8 9 10 250 50 0 0 20 0";
         assert_eq!(parse_stat(stat), Some(3.0));
         assert_eq!(parse_stat("17 (cut"), None);
+    }
+
+    #[test]
+    fn peak_memory_is_read_by_its_name() {
+        assert_eq!(parse_status("VmPeak:\t  9 kB\nVmHWM:\t  12345 kB\nVmRSS:\t 1 kB\n"), Some(12_641_280));
+        assert_eq!(parse_status("VmPeak:\t  9 kB\n"), None);
     }
 }

@@ -9,7 +9,7 @@ use super::{
     seed::Seed,
     setup::Setup,
     shrink::End,
-    stopwatch::{Stopwatch, cpu_seconds},
+    stopwatch::{Stopwatch, cpu_seconds, memory_bytes_max},
     story::{self, Plot},
     strategy::Strategy,
     tally::{Finding, Seen},
@@ -61,6 +61,8 @@ pub struct Pace {
     pub seconds: f64,
     /// Processor time of all threads, where the system tells.
     pub cpu_seconds: Option<f64>,
+    /// The most memory that the process has had resident, where the system tells.
+    pub memory_bytes_max: Option<u64>,
     /// Runs per second of real time.
     pub runs_per_second: f64,
 }
@@ -135,7 +137,12 @@ impl Pace {
     /// The pace of so many runs since `watch` was started.
     pub fn since(watch: Stopwatch, runs: u64) -> Self {
         let seconds = watch.seconds();
-        Self { seconds, cpu_seconds: cpu_seconds(), runs_per_second: runs as f64 / seconds.max(1e-9) }
+        Self {
+            seconds,
+            cpu_seconds: cpu_seconds(),
+            memory_bytes_max: memory_bytes_max(),
+            runs_per_second: runs as f64 / seconds.max(1e-9),
+        }
     }
 }
 

@@ -130,7 +130,7 @@ impl Blobs for SimBlobs {
         self.may_fail().await?;
         self.change(id, |blob| {
             while_writing(id, blob)?;
-            blob.pieces.push((blob.written(), bytes));
+            blob.pieces.push((blob.written(), self.world.keep(bytes)));
             blob.state = BlobState::Writing { bytes: blob.written() };
             Ok(())
         })

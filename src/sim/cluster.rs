@@ -2,6 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    collections::VecDeque,
     future::Future,
     io,
     rc::Rc,
@@ -95,6 +96,14 @@ impl Deploy {
             (None, Some((field, value))) => component.with_manifest(field, value.clone()),
             (None, None) => component,
         }
+    }
+
+    /// The names under `devEngines.packageManager`, which is one object or a list of them.
+    fn managers(&self) -> Vec<String> {
+        let asked = self.manifest.as_ref().filter(|(field, _)| *field == "devEngines");
+        let asked = asked.map_or(&Value::Null, |(_, value)| &value["packageManager"]);
+        let list = asked.as_array().map_or(std::slice::from_ref(asked), Vec::as_slice);
+        list.iter().filter_map(|manager| manager["name"].as_str().map(str::to_owned)).collect()
     }
 
     /// Lets a manifest of the component name what is not in it.
@@ -270,7 +279,7 @@ impl Cluster {
         let facts = facts(&component, number, &deploy);
         self.0.world.record(Some(origin), Event::DeployRequested(Rc::new(facts)));
         let uploads = deploy.brings_back.is_none();
-        let upload = uploads.then(|| self.upload(number, origin, &component.payload, deploy.leaves_after));
+        let upload = uploads.then(|| self.upload(number, origin, &component, deploy.leaves_after));
         let Some(answer) = self.ask(origin, number, Value::Object(deploy.request), upload).await else {
             let cause = "the connection to the node is closed".to_owned();
             self.0.world.record(Some(origin), Event::ClientLost { deploy: number, cause: cause.clone() });
@@ -341,6 +350,7 @@ impl Cluster {
             node.leftovers.is_empty()
                 && node.processes.is_empty()
                 && node.blobs.iter().all(|(id, state)| is_at_rest(*id, state, &node.rows))
+                && node.rows.iter().filter_map(|row| row.blob).all(|named| node.blobs.contains_key(&named))
                 && node.rows.iter().all(has_ended)
         });
         let all_up = self.0.doors.borrow().iter().all(Option::is_some);
@@ -350,9 +360,10 @@ impl Cluster {
     }
 
     /// The client's side of an upload: in pieces and with pauses as the choices say.
-    fn upload(&self, deploy: u32, origin: NodeIndex, payload: &Bytes, leaves_after: Option<u64>) -> Upload {
-        let until = leaves_after.map_or(payload.len(), |bytes| payload.len().min(bytes as usize));
-        let sent = Sending { world: Rc::clone(&self.0.world), deploy, origin, rest: payload.slice(..until) };
+    fn upload(&self, deploy: u32, origin: NodeIndex, component: &Component, leaves_after: Option<u64>) -> Upload {
+        let pieces = component.payload.clone().into();
+        let left = leaves_after.unwrap_or(u64::MAX);
+        let sent = Sending { world: Rc::clone(&self.0.world), deploy, origin, pieces, left };
         let whole = stream::unfold(sent, Sending::next).map(Ok);
         let Some(_) = leaves_after else { return Box::pin(whole) };
         let world = Rc::clone(&self.0.world);
@@ -395,10 +406,11 @@ fn facts(component: &Component, number: u32, deploy: &Deploy) -> DeployFacts {
     DeployFacts {
         deploy: number,
         project: component.name.clone(),
-        payload_bytes: component.payload.len() as u64,
+        payload_bytes: component.payload_bytes,
         payload_hash: component.hash.clone(),
         tree: component.digest(),
         missing_entry: deploy.broken.map(|_| MISSING_ENTRY),
+        managers: deploy.managers(),
         replicated: asked("replicated") != Some(&Value::Bool(false)),
         ignore_replication_errors: asked("ignore_replication_errors") == Some(&Value::Bool(true)),
         restart: asked("restart").is_some_and(|restart| *restart != Value::Bool(false)),
@@ -412,17 +424,24 @@ struct Sending {
     world: Rc<World>,
     deploy: u32,
     origin: NodeIndex,
-    rest: Bytes,
+    pieces: VecDeque<Bytes>,
+    /// So many bytes before the client goes away.
+    left: u64,
 }
 
 impl Sending {
     async fn next(mut self) -> Option<(Bytes, Self)> {
-        if self.rest.is_empty() {
+        let mut next = self.pieces.pop_front()?;
+        next.truncate(usize::try_from(self.left).unwrap_or(usize::MAX).min(next.len()));
+        if next.is_empty() {
             return None;
         }
         self.world.delay(self.origin, Kind::UploadDelay).await;
-        let part = self.world.draw_cut(self.origin, Kind::UploadCut, self.rest.len());
-        let piece = self.rest.split_to(part);
+        let piece = next.split_to(self.world.draw_cut(self.origin, Kind::UploadCut, next.len()));
+        self.left -= piece.len() as u64;
+        if !next.is_empty() {
+            self.pieces.push_front(next);
+        }
         self.world.record(Some(self.origin), Event::Uploaded { deploy: self.deploy, bytes: piece.len() as u64 });
         Some((piece, self))
     }

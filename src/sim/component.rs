@@ -7,6 +7,7 @@ use std::{
     collections::BTreeMap,
     fs, io,
     io::Read,
+    mem,
     path::{Component as Part, Path, PathBuf},
     sync::{Arc, OnceLock},
 };
@@ -24,6 +25,9 @@ use crate::{
 
 /// The directory that everything is packed under, as npm does it.
 const TOP: &str = "package";
+
+/// The block of [`Component::large`].
+const LARGE_BLOCK_BYTES: usize = 1024 * 1024;
 
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
@@ -50,6 +54,13 @@ pub enum Entry {
         /// Its bytes.
         bytes: Bytes,
     },
+    /// A file of one block, many times: large, and small in memory.
+    Blocks {
+        /// Its length is a multiple of the archive's own blocks.
+        block: Bytes,
+        /// How often it stands in the file.
+        times: usize,
+    },
     /// A link that holds this target.
     Symlink(String),
 }
@@ -59,8 +70,12 @@ pub enum Entry {
 pub struct Component {
     /// The project it is deployed as.
     pub name: String,
-    /// The archive that is uploaded.
-    pub payload: Bytes,
+    /// The archive that is uploaded, in pieces of which some are the same memory.
+    pub payload: Vec<Bytes>,
+    /// Its length in bytes.
+    pub payload_bytes: u64,
+    /// The size that it was made to have, see [`Component::large`].
+    pub mib: Option<u32>,
     /// Lower-case hex SHA-256 of the payload.
     pub hash: String,
     /// What every node must run, by path.
@@ -108,6 +123,13 @@ impl Component {
             return Ok(Self::packed("hello", tree.collect()));
         };
         read(path).map_err(|why| ComponentError { path: path.display().to_string(), why })
+    }
+
+    /// A component with a file of so many MiB, which takes the memory of one.
+    pub fn large(mib: u32) -> Self {
+        let block: Vec<u8> = (0..LARGE_BLOCK_BYTES).map(|index| (index % 251) as u8).collect();
+        let file = Entry::Blocks { block: block.into(), times: mib as usize };
+        Self { mib: Some(mib), ..Self::packed("large", BTreeMap::from([("data.bin".to_owned(), file)])) }
     }
 
     /// A component of one file, of about `bytes` in all.
@@ -169,10 +191,13 @@ impl Component {
         Self::new(name, pack(&files), with_parents(files))
     }
 
-    fn new(name: &str, payload: Bytes, tree: BTreeMap<String, Entry>) -> Self {
-        let hash = hex(&Sha256::digest(&payload));
-        let digest = digest(&tree);
-        Self { name: project_name(name), payload, hash, tree, digest, variants: Arc::default() }
+    fn new(name: &str, payload: Vec<Bytes>, tree: BTreeMap<String, Entry>) -> Self {
+        let mut hash = Sha256::new();
+        payload.iter().for_each(|piece| hash.update(piece));
+        let (hash, digest) = (hex(&hash.finalize()), digest(&tree));
+        let payload_bytes = payload.iter().map(|piece| piece.len() as u64).sum();
+        let (name, variants) = (project_name(name), Arc::default());
+        Self { name, payload, payload_bytes, mib: None, hash, tree, digest, variants }
     }
 }
 
@@ -189,6 +214,10 @@ fn digest(tree: &BTreeMap<String, Entry>) -> TreeDigest {
             Entry::File { executable, bytes } => {
                 let pieces = std::slice::from_ref(bytes);
                 hasher.add(path, TreeEntry::File { executable: *executable, pieces });
+            }
+            Entry::Blocks { block, times } => {
+                let pieces = vec![block.clone(); *times];
+                hasher.add(path, TreeEntry::File { executable: false, pieces: &pieces });
             }
         }
     }
@@ -207,7 +236,7 @@ fn read(path: &Path) -> Result<Component, String> {
     } else {
         let payload = Bytes::from(fs::read(path).map_err(|error| error.to_string())?);
         let tree = read_archive(&payload)?;
-        (payload, tree)
+        (vec![payload], tree)
     };
     Ok(Component::new(&name_of(&tree).unwrap_or_else(|| stem.to_owned()), payload, tree))
 }
@@ -276,10 +305,17 @@ fn stays_inside(link: &Path, target: &Path) -> Option<PathBuf> {
 }
 
 /// Packs a tree the same way each time.
-fn pack(tree: &BTreeMap<String, Entry>) -> Bytes {
-    let mut builder = Builder::new(Vec::new());
-    let packed = tree.iter().try_for_each(|(path, entry)| append(&mut builder, &format!("{TOP}/{path}"), entry));
-    packed.and_then(|()| builder.into_inner()).expect("a vector takes all bytes").into()
+fn pack(tree: &BTreeMap<String, Entry>) -> Vec<Bytes> {
+    let (mut builder, mut pieces) = (Builder::new(Vec::new()), Vec::new());
+    for (path, entry) in tree {
+        append(&mut builder, &format!("{TOP}/{path}"), entry).expect("a vector takes all bytes");
+        if let Entry::Blocks { block, times } = entry {
+            pieces.push(mem::take(builder.get_mut()).into());
+            pieces.extend(vec![block.clone(); *times]);
+        }
+    }
+    pieces.push(builder.into_inner().expect("a vector takes all bytes").into());
+    pieces
 }
 
 fn append(builder: &mut Builder<Vec<u8>>, path: &str, entry: &Entry) -> io::Result<()> {
@@ -303,6 +339,13 @@ fn append(builder: &mut Builder<Vec<u8>>, path: &str, entry: &Entry) -> io::Resu
             header.set_mode(if *executable { 0o755 } else { 0o644 });
             header.set_size(bytes.len() as u64);
             builder.append_data(&mut header, path, &bytes[..])
+        }
+        // The header alone: the blocks follow it as they are.
+        Entry::Blocks { block, times } => {
+            header.set_entry_type(EntryType::Regular);
+            header.set_mode(0o644);
+            header.set_size((block.len() * times) as u64);
+            builder.append_data(&mut header, path, io::empty())
         }
     }
 }

@@ -246,7 +246,7 @@ impl File for SimFile {
         self.disk.delay().await?;
         let written = bytes.len();
         // As on POSIX: a file that was removed or renamed under its writer takes the bytes all the same.
-        self.node.append(bytes);
+        self.node.append(self.disk.world.keep(bytes));
         self.disk.wrote(&self.path, written);
         if !self.is_where_it_was() {
             self.disk.changed("");

@@ -2,12 +2,14 @@
 
 use std::{cell::RefCell, collections::BTreeMap, future::pending, rc::Rc, time::Duration};
 
+use bytes::Bytes;
 use serde_json::Value;
 use tokio::time::sleep;
 
 use super::{
     choice::{CUT_BOUND, Choices, DELAY_BOUND, DecisionLog, Kind, STEP_BOUND, cut, delay_ms, step},
     lives::{Lives, Turn},
+    shelf::Shelf,
     tree::{LOSS_BOUND, Loss},
 };
 use crate::{
@@ -43,6 +45,7 @@ pub struct World {
     cluster: Vec<NodeName>,
     elapsed: Box<dyn Fn() -> Duration>,
     settings: RefCell<BTreeMap<String, Value>>,
+    shelf: Shelf,
     lives: Lives,
 }
 
@@ -56,6 +59,7 @@ impl World {
             cluster,
             elapsed: Box::new(elapsed),
             settings: RefCell::default(),
+            shelf: Shelf::default(),
             lives: Lives::new(nodes),
         })
     }
@@ -115,6 +119,11 @@ impl World {
             None => {}
         }
         value
+    }
+
+    /// The bytes as the devices of all nodes keep them.
+    pub fn keep(&self, bytes: Bytes) -> Bytes {
+        self.shelf.keep(bytes)
     }
 
     /// Who is alive.

@@ -48,6 +48,7 @@ const CANARIES: &[Canary] = &[
         *tree = TreeDigest(1);
     }),
     canary("HASH", "deploy", |trace| edit_ends(trace, |row| row["payload_hash"] = json!("00".repeat(32)))),
+    canary("BLOBREF", "deploy", |trace| edit_final(trace, N3, |last| last.blobs.clear())),
     canary("NOORPHAN", "deploy", |trace| {
         edit_final(trace, N3, |last| last.leftovers.push("staging/left-behind".to_owned()));
     }),

@@ -119,8 +119,7 @@ const FAILURES: [(&str, &str); 5] = [
 ];
 
 fn names_no_failure<'a>(facts: &Facts<'_>, deploy: &Deploy, at: At, failure: &Value) -> Option<Finding<'a>> {
-    let cannot_load = deploy.asked.missing_entry.is_some_and(|missing| message(failure).contains(missing));
-    let known = deploy.aborted.is_some() || failure["code"] == "superseded" || cannot_load;
+    let known = deploy.aborted.is_some() || failure["code"] == "superseded" || deploy.blames_component(failure);
     if known || !facts.peers_asked(deploy, at).is_empty() || bad_exit(facts, deploy.id?, deploy.origin, at).is_some() {
         return None;
     }

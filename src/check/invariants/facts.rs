@@ -66,6 +66,14 @@ impl Deploy {
         self.answer.as_ref().and_then(|(at, answer)| Some((*at, answer.as_ref().err()?)))
     }
 
+    /// Does the failure name what the component itself lacks: a file that it names, or every manager that it asks for?
+    pub fn blames_component(&self, failure: &Value) -> bool {
+        let message = failure["message"].as_str().unwrap_or_default();
+        let lacks_manager =
+            !self.asked.managers.is_empty() && self.asked.managers.iter().all(|name| message.contains(name));
+        lacks_manager || self.asked.missing_entry.is_some_and(|missing| message.contains(missing))
+    }
+
     /// The success that the client was told.
     pub fn success(&self) -> Option<(At, &Value)> {
         self.answer.as_ref().and_then(|(at, answer)| Some((*at, answer.as_ref().ok()?)))

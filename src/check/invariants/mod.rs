@@ -4,6 +4,7 @@
 //! that the deploy logic says of itself where the seam shows the truth: what a node runs is what was renamed into its
 //! live path, what a process printed is what the process wrote.
 
+mod blobref;
 mod budget;
 mod bytes;
 mod cause;
@@ -45,6 +46,7 @@ pub const ALL: &[Invariant] = &[
     conv::CONV,
     bytes::BYTES,
     hash::HASH,
+    blobref::BLOBREF,
     noorphan::NOORPHAN,
     retain::RETAIN,
     prev::PREV,

@@ -126,6 +126,7 @@ fn not_serving<'a>(facts: &Facts<'_>, deploy: &Deploy, node: NodeIndex, at: At) 
 fn failed_without_hardship<'a>(facts: &Facts<'_>, deploy: &Deploy, at: At) -> Option<Finding<'a>> {
     let (_, failure) = deploy.failure()?;
     let own_doing = ["bad_request", "superseded", "load_failed"].iter().any(|code| failure["code"] == *code)
+        || deploy.blames_component(failure)
         || deploy.asked.deployment_timeout_ms.is_some()
         || deploy.asked.install_timeout_ms.is_some();
     let hardship = facts.between(0, at).any(|(_, entry)| match &entry.event {

@@ -7,6 +7,7 @@ mod frames;
 mod lines;
 mod peer_results;
 mod table;
+mod tail;
 
 use drydock::sim::choice::{Effect, Label, Sequence, Source};
 use proptest::{

@@ -1,0 +1,114 @@
+//! BLOBREF: what a row names is there, or it is known why not.
+
+use std::{collections::BTreeMap, rc::Rc};
+
+use super::{
+    facts::{At, Facts},
+    verdict::{Finding, Inquiry},
+};
+use crate::{
+    check::{Event, Invariant, Judgement, NodeFinal, NodeIndex},
+    env::{BlobId, BlobState, Key, Record},
+};
+
+/// See [`Invariant::sentence`].
+pub(super) const BLOBREF: Invariant = Invariant {
+    name: "BLOBREF",
+    sentence: "a row that a node commits itself names a whole blob, no whole blob goes or begins anew while the row there \
+               names it, and in the end each blob that a row names is whole, or its failure is recorded",
+    check,
+};
+
+fn check(facts: &Facts<'_>) -> Judgement {
+    let mut inquiry = Inquiry::new(facts, BLOBREF.name);
+    let mut nodes: BTreeMap<NodeIndex, Node> = BTreeMap::new();
+    for (at, entry) in facts.between(0, facts.end()) {
+        let Some(index) = entry.node else { continue };
+        let node = nodes.entry(index).or_default();
+        match &entry.event {
+            Event::PutCommitted { record, .. } => {
+                node.show(record);
+                if let Some(blob) = record.blob {
+                    inquiry.look(|| node.names_what_is_not_whole(at, index, blob));
+                }
+            }
+            Event::Replicated { record, taken: true } => node.show(record),
+            Event::Blob { id, state } => {
+                let before = node.blobs.insert(*id, (at, state.clone()));
+                inquiry.look(|| node.loses_what_is_named(at, index, *id, before));
+            }
+            Event::Final(last) => {
+                for record in &last.rows {
+                    inquiry.look(|| absent_in_the_end(at, index, record, last));
+                }
+            }
+            _ => {}
+        }
+    }
+    inquiry.done()
+}
+
+/// What a node holds at a place of the trace.
+#[derive(Default)]
+struct Node {
+    named: BTreeMap<Key, Option<BlobId>>,
+    blobs: BTreeMap<BlobId, (At, BlobState)>,
+}
+
+fn is_whole(state: &BlobState) -> bool {
+    matches!(state, BlobState::Complete { .. })
+}
+
+impl Node {
+    fn show(&mut self, record: &Rc<Record>) {
+        self.named.insert(record.key.clone(), record.blob);
+    }
+
+    /// A local commit waits for its blob; only a replicated row may come before it (spec 11).
+    fn names_what_is_not_whole<'a>(&self, at: At, node: NodeIndex, blob: BlobId) -> Option<Finding<'a>> {
+        let held = self.blobs.get(&blob);
+        let state = held.map_or(&BlobState::Missing, |(_, state)| state);
+        (!is_whole(state)).then(|| Finding {
+            kind: "a node commits a row whose blob it does not hold",
+            at,
+            node: Some(node),
+            why: format!("{node} commits a row that names blob {blob}, which is {state:?} there"),
+            witnesses: held.map(|(at, _)| *at).into_iter().collect(),
+        })
+    }
+
+    fn loses_what_is_named<'a>(
+        &self,
+        at: At,
+        node: NodeIndex,
+        blob: BlobId,
+        before: Option<(At, BlobState)>,
+    ) -> Option<Finding<'a>> {
+        let (was_at, before) = before?;
+        let (_, now) = &self.blobs[&blob];
+        let named = self.named.values().any(|named| *named == Some(blob));
+        (is_whole(&before) && !is_whole(now) && named).then(|| Finding {
+            kind: "a whole blob goes while its row names it",
+            at,
+            node: Some(node),
+            why: format!("{node} held blob {blob} whole, and the row there names it, but now it is {now:?}"),
+            witnesses: vec![was_at],
+        })
+    }
+}
+
+/// Nothing is under way any more: what is not whole never will be.
+fn absent_in_the_end<'a>(at: At, node: NodeIndex, record: &Record, last: &NodeFinal) -> Option<Finding<'a>> {
+    let blob = record.blob?;
+    let state = last.blobs.get(&blob).unwrap_or(&BlobState::Missing);
+    let told = is_whole(state) || matches!(state, BlobState::Failed { .. });
+    (!told).then(|| Finding {
+        kind: "a row names a blob that never came",
+        at,
+        node: Some(node),
+        why: format!(
+            "at the end a row on {node} names blob {blob}, which is {state:?} there, and no failure is recorded"
+        ),
+        witnesses: vec![],
+    })
+}
