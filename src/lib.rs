@@ -6,6 +6,7 @@
 //! - [`replication`] carries rows, blob chunks and operations between nodes.
 //! - [`deploy`] is the deploy logic: the row, the recorder, the origin, the peer, components on disk.
 //! - [`check`] judges what a run did: traces and invariants.
+//! - [`real`] is the real world: sockets, a database, files, child processes.
 //! - [`sim`] is the simulated world; `sims` holds the scenarios that it tells.
 //! - [`search`] looks for runs that break an invariant, and makes them small and clear.
 //! - [`museum`] puts historic bugs back to see whether they are caught.
@@ -18,6 +19,8 @@ pub mod deploy;
 pub mod env;
 #[cfg(feature = "sim")]
 pub mod museum;
+#[cfg(feature = "real")]
+pub mod real;
 pub mod replication;
 #[cfg(feature = "sim")]
 pub mod search;

@@ -1,0 +1,18 @@
+//! Calls that block, apart from the node's thread.
+
+use std::io;
+
+/// Runs `work` on a thread of the runtime's, and waits for it. Work that has begun is done to its end, whoever waits.
+///
+/// # Panics
+/// When `work` does: a broken promise does not end at the thread that broke it.
+#[expect(clippy::disallowed_methods, reason = "a file's sync blocks; it must not hold up what else the node does")]
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(worked) => worked,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_) => Err(io::Error::other("the node is shutting down")),
+    }
+}

@@ -1,0 +1,258 @@
+//! One real node: the seam's devices, put together.
+
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    fs, io,
+    io::Write,
+    net::SocketAddr,
+    path::PathBuf,
+    rc::Rc,
+    time::{Duration, SystemTime},
+};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{
+    blobs::RealBlobs,
+    disk::{RealDisk, sync_dir},
+    handshake::NAME_BYTES_MAX,
+    network::RealNetwork,
+    process::RealProcesses,
+    secret::Secret,
+    serving::RealServing,
+    table::RealTable,
+};
+use crate::env::{Beats, Env, Journal, Kill, LocalFuture, NodeName, Pulse, StoreError};
+
+/// Where the other nodes find a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// Its rows and blobs.
+    pub rows: SocketAddr,
+    /// Its operations.
+    pub operations: SocketAddr,
+}
+
+/// What a node is told at its start.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Its name, which is that of a member.
+    pub name: NodeName,
+    /// Its own directory, of no other node's.
+    pub directory: PathBuf,
+    /// Every member of the cluster, itself included.
+    pub members: BTreeMap<NodeName, Member>,
+    /// What all members know, and nobody else.
+    pub secret: Secret,
+    /// See [`Env::setting`].
+    pub settings: BTreeMap<String, Value>,
+}
+
+/// Why a node does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Its own name is not a member's.
+    #[error("{0} is not among the members: add it there")]
+    NotAMember(NodeName),
+    /// A name that no handshake has room for.
+    #[error("the name of a member must have 1 to {NAME_BYTES_MAX} bytes: `{0}` has another length")]
+    Name(NodeName),
+    /// Its directory cannot be used.
+    #[error("the directory `{directory}` cannot be used: {cause}")]
+    Directory {
+        /// Which.
+        directory: String,
+        /// What the system says.
+        cause: io::Error,
+    },
+    /// Another process uses it.
+    #[error("the directory `{0}` is in use by another node")]
+    InUse(String),
+    /// Its database cannot be opened.
+    #[error("the database cannot be opened: {0}")]
+    Store(#[from] StoreError),
+}
+
+/// A real node; clones are handles to the same one. It lives on the `LocalSet` that it is used on.
+#[derive(Clone)]
+pub struct RealEnv(Rc<Node>);
+
+struct Node {
+    name: NodeName,
+    settings: BTreeMap<String, Value>,
+    network: RealNetwork,
+    table: RealTable,
+    blobs: RealBlobs,
+    disk: RealDisk,
+    processes: RealProcesses,
+    serving: RealServing,
+    journal: RefCell<fs::File>,
+    /// Never beats: the membership is that of the configuration for as long as the node lives.
+    membership: Pulse,
+    /// Held for as long as the node lives.
+    _lock: fs::File,
+}
+
+impl RealEnv {
+    /// Opens a node's devices; `deploy::node::Node::start` starts it.
+    ///
+    /// # Errors
+    /// When the configuration says nothing, or its directory cannot be used.
+    pub fn open(config: Config) -> Result<Self, StartError> {
+        check(&config)?;
+        let failed = |cause| StartError::Directory { directory: config.directory.display().to_string(), cause };
+        let lock = prepare(&config.directory).map_err(failed)?;
+        lock.try_lock().map_err(|_| StartError::InUse(config.directory.display().to_string()))?;
+        // A child's directory must not depend on where this process stands.
+        let root = config.directory.canonicalize().map_err(failed)?;
+        let store = root.join("store");
+        let journal = fs::OpenOptions::new().create(true).append(true).open(root.join("journal.jsonl"));
+        Ok(Self(Rc::new(Node {
+            table: RealTable::open(config.name.clone(), &store.join("rows.redb"))?,
+            blobs: RealBlobs::open(store.join("blobs")).map_err(failed)?,
+            disk: RealDisk::new(root.clone()),
+            processes: RealProcesses::new(root.clone()),
+            serving: RealServing::new(root),
+            network: RealNetwork::new(config.name.clone(), config.secret, config.members),
+            journal: RefCell::new(journal.map_err(failed)?),
+            name: config.name,
+            settings: config.settings,
+            membership: Pulse::default(),
+            _lock: lock,
+        })))
+    }
+}
+
+fn check(config: &Config) -> Result<(), StartError> {
+    let fits = |name: &&NodeName| !(1..=NAME_BYTES_MAX).contains(&name.as_str().len());
+    if let Some(name) = config.members.keys().find(fits) {
+        return Err(StartError::Name(name.clone()));
+    }
+    let member = config.members.contains_key(&config.name);
+    member.then_some(()).ok_or_else(|| StartError::NotAMember(config.name.clone()))
+}
+
+/// Makes a node's directory, durably, for nobody else to look into; returns the file whose lock says that it is in use.
+fn prepare(directory: &std::path::Path) -> io::Result<fs::File> {
+    use std::os::unix::fs::PermissionsExt;
+    fs::create_dir_all(directory.join("store"))?;
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o700))?;
+    sync_dir(directory)?;
+    fs::OpenOptions::new().create(true).truncate(false).write(true).open(directory.join("store/lock"))
+}
+
+/// The wall clock, epoch milliseconds.
+#[expect(clippy::disallowed_methods, reason = "this is what the seam's clock is made of in this world")]
+pub(super) fn wall_clock_ms() -> u64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    now.as_millis() as u64
+}
+
+/// Starts a task on this thread.
+#[expect(clippy::disallowed_methods, reason = "this is what `Env::spawn` is made of in this world")]
+pub(super) fn spawn(future: impl Future<Output = ()> + 'static) -> tokio::task::AbortHandle {
+    tokio::task::spawn_local(future).abort_handle()
+}
+
+struct Handle(tokio::task::AbortHandle);
+
+impl Kill for Handle {
+    fn kill(&self) {
+        self.0.abort();
+    }
+}
+
+/// An entry of the operation log, as one line of JSON.
+fn journal_line(entry: &Journal, at_ms: u64) -> String {
+    let mut line = match entry {
+        Journal::OperationReceived { deployment_id, origin } => {
+            json!({ "event": "operation_received", "deployment_id": deployment_id, "origin": origin })
+        }
+        Journal::OperationAnswered { deployment_id, outcome } => {
+            json!({ "event": "operation_answered", "deployment_id": deployment_id, "outcome": outcome })
+        }
+        Journal::RestartAnswered { deployment_id, outcome } => {
+            json!({ "event": "restart_answered", "deployment_id": deployment_id, "outcome": outcome })
+        }
+        Journal::Progress { deployment_id, event, data } => {
+            json!({ "event": event, "deployment_id": deployment_id, "data": data })
+        }
+        Journal::PayloadDropped { deployment_id, why } => {
+            json!({ "event": "payload_dropped", "deployment_id": deployment_id, "why": why })
+        }
+        Journal::Dropped { what, cause } => json!({ "event": "let_pass", "what": what, "cause": cause }),
+        Journal::Unhandled { task, error } => json!({ "event": "unhandled", "task": task, "error": error }),
+    };
+    line["at_ms"] = json!(at_ms);
+    format!("{line}\n")
+}
+
+impl Env for RealEnv {
+    type Network = RealNetwork;
+    type Table = RealTable;
+    type Blobs = RealBlobs;
+    type Disk = RealDisk;
+    type Processes = RealProcesses;
+    type Serving = RealServing;
+
+    fn node(&self) -> &NodeName {
+        &self.0.name
+    }
+
+    fn members(&self) -> Vec<NodeName> {
+        self.0.network.members().cloned().collect()
+    }
+
+    fn members_changed(&self) -> Beats {
+        self.0.membership.subscribe()
+    }
+
+    fn setting(&self, name: &str) -> Option<Value> {
+        self.0.settings.get(name).cloned()
+    }
+
+    fn wall_clock_ms(&self) -> u64 {
+        wall_clock_ms()
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this is what the seam's ids are made of in this world")]
+    fn fresh_id(&self) -> Uuid {
+        Uuid::new_v4()
+    }
+
+    fn network(&self) -> &RealNetwork {
+        &self.0.network
+    }
+
+    fn table(&self) -> &RealTable {
+        &self.0.table
+    }
+
+    fn blobs(&self) -> &RealBlobs {
+        &self.0.blobs
+    }
+
+    fn disk(&self) -> &RealDisk {
+        &self.0.disk
+    }
+
+    fn processes(&self) -> &RealProcesses {
+        &self.0.processes
+    }
+
+    fn serving(&self) -> &RealServing {
+        &self.0.serving
+    }
+
+    fn journal(&self, entry: Journal) {
+        // The log is observability: a full disk must not end a deploy.
+        let _ = self.0.journal.borrow_mut().write_all(journal_line(&entry, wall_clock_ms()).as_bytes());
+    }
+
+    fn start(&self, _: String, future: LocalFuture) -> Box<dyn Kill> {
+        Box::new(Handle(spawn(future)))
+    }
+}

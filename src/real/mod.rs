@@ -1,0 +1,21 @@
+//! The real world: the seam on sockets, an embedded database, files and child processes.
+//!
+//! A node is single-threaded: it lives on a `LocalSet` of a current-thread runtime, and only calls that block (`blocking`)
+//! leave its thread. Start with [`RealEnv`]; who may connect is decided in `handshake`, before a byte of a frame is read.
+//! Nothing here decides anything about deployments.
+
+mod blobs;
+mod blocking;
+mod disk;
+mod env;
+mod handshake;
+mod network;
+mod process;
+mod secret;
+mod serving;
+mod table;
+
+pub use self::{
+    env::{Config, Member, RealEnv, StartError},
+    secret::{Secret, WeakSecret},
+};

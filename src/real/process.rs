@@ -1,0 +1,129 @@
+//! Child processes, each the leader of a process group of its own.
+
+use std::{io, path::PathBuf, process::Stdio};
+
+use bytes::{Bytes, BytesMut};
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt},
+    process,
+};
+
+use crate::env::{Child, Command, ExitStatus, Output, OutputStream, Processes};
+
+/// The most bytes of one chunk.
+const CHUNK_BYTES_MAX: usize = 16 * 1024;
+
+/// A node's processes.
+#[derive(Clone)]
+pub struct RealProcesses {
+    root: PathBuf,
+}
+
+impl RealProcesses {
+    pub(super) fn new(root: PathBuf) -> Self {
+        Self { root }
+    }
+}
+
+impl Processes for RealProcesses {
+    type Child = RealChild;
+
+    async fn spawn(&self, command: &Command) -> io::Result<RealChild> {
+        let mut child = process::Command::new(&command.program)
+            .args(&command.args)
+            .current_dir(self.root.join(&command.directory))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .spawn()?;
+        let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        Ok(RealChild {
+            group: Some(group.expect("a child that was just started has a process id")),
+            stdout: child.stdout.take(),
+            stderr: child.stderr.take(),
+            status: None,
+            child,
+        })
+    }
+}
+
+/// A running child.
+pub struct RealChild {
+    /// Until the group is gone.
+    group: Option<Pid>,
+    child: process::Child,
+    /// Until they are drained.
+    stdout: Option<process::ChildStdout>,
+    stderr: Option<process::ChildStderr>,
+    /// How its leader ended.
+    status: Option<ExitStatus>,
+}
+
+impl RealChild {
+    /// The leader has ended: what it left behind in its group ends too, and with it the last hold on the streams.
+    fn ended(&mut self, status: std::process::ExitStatus) {
+        use std::os::unix::process::ExitStatusExt;
+        self.end_group();
+        let signal = ExitStatus::Signal(status.signal().unwrap_or_default());
+        self.status = Some(status.code().map_or(signal, ExitStatus::Code));
+    }
+
+    fn end_group(&mut self) {
+        if let Some(group) = self.group.take() {
+            // A group that is gone already is what was wanted.
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+}
+
+/// What a child did next.
+enum Next {
+    Bytes(OutputStream, Option<Bytes>),
+    Ended(std::process::ExitStatus),
+}
+
+/// The next bytes of a stream, which is let go at its end; never when it is drained. Safe to cancel.
+async fn chunk<R: AsyncRead + Unpin>(stream: &mut Option<R>) -> io::Result<Option<Bytes>> {
+    let Some(reader) = stream else { return std::future::pending().await };
+    let mut bytes = BytesMut::with_capacity(CHUNK_BYTES_MAX);
+    if reader.read_buf(&mut bytes).await? == 0 {
+        *stream = None;
+        return Ok(None);
+    }
+    Ok(Some(bytes.freeze()))
+}
+
+impl Child for RealChild {
+    async fn next(&mut self) -> io::Result<Output> {
+        loop {
+            if let (Some(status), None, None) = (self.status, &self.stdout, &self.stderr) {
+                return Ok(Output::Exit(status));
+            }
+            let Self { child, stdout, stderr, .. } = self;
+            let next = tokio::select! {
+                biased;
+                bytes = chunk(stdout) => Next::Bytes(OutputStream::Stdout, bytes?),
+                bytes = chunk(stderr) => Next::Bytes(OutputStream::Stderr, bytes?),
+                ended = child.wait(), if self.status.is_none() => Next::Ended(ended?),
+            };
+            match next {
+                Next::Bytes(stream, Some(bytes)) => return Ok(Output::Chunk(stream, bytes)),
+                Next::Bytes(_, None) => {}
+                Next::Ended(status) => self.ended(status),
+            }
+        }
+    }
+
+    async fn kill_group(&mut self) -> io::Result<()> {
+        self.end_group();
+        self.child.wait().await.map(drop)
+    }
+}
+
+impl Drop for RealChild {
+    fn drop(&mut self) {
+        self.end_group();
+    }
+}

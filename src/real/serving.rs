@@ -1,0 +1,46 @@
+//! What a real node serves: which build answers requests to which project.
+//!
+//! The code of a component runs in an embedder's own server, which hangs its loader on this part of the seam; without one a
+//! node knows what it serves and makes sure that it is there.
+
+use std::{cell::RefCell, collections::BTreeMap, io, path::Path, path::PathBuf, rc::Rc};
+
+use uuid::Uuid;
+
+use super::blocking::blocking;
+use crate::env::Serving;
+
+/// The serving part of a node.
+#[derive(Clone)]
+pub struct RealServing {
+    root: PathBuf,
+    served: Rc<RefCell<BTreeMap<String, Uuid>>>,
+}
+
+impl RealServing {
+    pub(super) fn new(root: PathBuf) -> Self {
+        Self { root, served: Rc::default() }
+    }
+
+    /// Fails unless a build stands there.
+    async fn stands(&self, directory: &Path) -> io::Result<()> {
+        let path = self.root.join(directory);
+        blocking(move || std::fs::read_dir(path).map(drop)).await
+    }
+}
+
+impl Serving for RealServing {
+    async fn load(&self, _: &str, directory: &Path) -> io::Result<()> {
+        self.stands(directory).await
+    }
+
+    async fn switch(&self, project: &str, build: Uuid, directory: &Path) -> io::Result<()> {
+        self.stands(directory).await?;
+        self.served.borrow_mut().insert(project.to_owned(), build);
+        Ok(())
+    }
+
+    async fn served(&self, project: &str) -> io::Result<Option<Uuid>> {
+        Ok(self.served.borrow().get(project).copied())
+    }
+}
