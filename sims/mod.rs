@@ -5,6 +5,7 @@
 
 mod broken_component;
 mod chatty_install;
+mod claimed_id;
 mod client_leaves;
 mod deploy;
 mod failing_install;
@@ -35,6 +36,7 @@ pub const ALL: &[Scenario] = &[
     package_managers::SCENARIO,
     slow_install::SCENARIO,
     client_leaves::SCENARIO,
+    claimed_id::SCENARIO,
     redeploy::SCENARIO,
     restart::SCENARIO,
     two_origins::SCENARIO,

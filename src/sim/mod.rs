@@ -16,6 +16,7 @@ pub mod run;
 pub mod scenario;
 pub mod scripts;
 pub mod serving;
+mod stranger;
 pub mod table;
 pub mod tree;
 pub mod wire;

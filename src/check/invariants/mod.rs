@@ -4,6 +4,7 @@
 //! that the deploy logic says of itself where the seam shows the truth: what a node runs is what was renamed into its
 //! live path, what a process printed is what the process wrote.
 
+mod authz;
 mod blobref;
 mod budget;
 mod bytes;
@@ -13,9 +14,11 @@ mod cover;
 mod cpu;
 mod cursor;
 mod deletion;
+mod exit;
 mod facts;
 mod hash;
 mod lines;
+mod mem;
 mod mono;
 mod noorphan;
 mod nounhandled;
@@ -23,6 +26,7 @@ mod oneterm;
 mod own;
 mod peers;
 mod prev;
+mod progress;
 mod quiet;
 mod readers;
 mod retain;
@@ -61,4 +65,8 @@ pub const ALL: &[Invariant] = &[
     cursor::CURSOR,
     cpu::CPU,
     own::OWN,
+    mem::MEM,
+    authz::AUTHZ,
+    progress::PROGRESS,
+    exit::EXIT,
 ];
