@@ -5,6 +5,7 @@
 
 mod broken_component;
 mod chatty_install;
+mod claimed_id;
 mod client_leaves;
 mod deploy;
 mod failing_install;
@@ -39,6 +40,7 @@ pub const ALL: &[Scenario] = &[
     package::SCENARIO,
     slow_install::SCENARIO,
     client_leaves::SCENARIO,
+    claimed_id::SCENARIO,
     redeploy::SCENARIO,
     restart::SCENARIO,
     two_origins::SCENARIO,

@@ -50,6 +50,14 @@ pub enum Event {
         answer: Result<Value, Value>,
     },
 
+    /// A client's command ended.
+    ClientExited {
+        /// Which deploy of this run.
+        deploy: u32,
+        /// Its exit code.
+        code: u8,
+    },
+
     /// The operator set something on every node.
     Setting {
         /// What.
@@ -185,6 +193,15 @@ pub enum Event {
         /// The how-manieth connection to there, over all lives.
         link: u32,
     },
+    /// A queue of a node held more before the item that it took than ever before.
+    Holds {
+        /// Which queue.
+        queue: &'static str,
+        /// So many bytes.
+        bytes: u64,
+        /// The item's.
+        item_bytes: u64,
+    },
     /// A directory, file or link got another name.
     Renamed {
         /// Its old path.
@@ -265,6 +282,20 @@ pub enum Event {
     },
     /// A fault was injected: an uncertain thing went another way than the harmless one.
     Fault(Fault),
+    /// A host that is no member has connected to a node, and speaks.
+    StrangerSpeaks {
+        /// For what.
+        port: Port,
+        /// What it says.
+        says: &'static str,
+    },
+    /// It got something from the node.
+    StrangerTold {
+        /// For what it had connected.
+        port: Port,
+        /// What kind of thing: `refusal`, `row`, …
+        what: &'static str,
+    },
     /// A task ended in a panic.
     TaskPanicked {
         /// The task's name.
@@ -421,6 +452,8 @@ pub struct DeployFacts {
     pub managers: Vec<String>,
     /// How many archives come of the package that it names: one, or it cannot be deployed.
     pub archives: Option<u32>,
+    /// The request brings the id of a deployment, which only members may do.
+    pub claims_id: bool,
     /// The deploy goes to the whole cluster, rather than to the origin alone.
     pub replicated: bool,
     /// Success does not ask for the peers.
@@ -476,6 +509,7 @@ impl fmt::Display for Event {
             Self::ClientSaw { event, data, .. } => write!(f, "client sees {event} {data}"),
             Self::DeployAnswered { answer: Ok(answer), .. } => write!(f, "deploy answers success: {answer}"),
             Self::DeployAnswered { answer: Err(error), .. } => write!(f, "deploy answers failure: {error}"),
+            Self::ClientExited { code, .. } => write!(f, "client ends with exit code {code}"),
             Self::Setting { name, value } => write!(f, "operator sets {name} to {value}"),
             Self::Tail { reader, saw, .. } => write!(f, "reader {reader} {saw}"),
             Self::PayloadRead { got: Ok((_, bytes)), .. } => write!(f, "a reader has downloaded {bytes} bytes"),
@@ -504,6 +538,9 @@ impl fmt::Display for Event {
             Self::ConnectFailed { to, port, error } => write!(f, "cannot connect to {to} for {port:?}: {error}"),
             Self::Speaks { to, link } => write!(f, "speaks on {to}'s subscription {link}"),
             Self::Hears { of, link } => write!(f, "hears of {of} on its subscription {link}"),
+            Self::Holds { queue, bytes, item_bytes } => {
+                write!(f, "holds {bytes} bytes in a queue of {queue}, and takes {item_bytes} more")
+            }
             Self::Renamed { from, to, tree } => write!(f, "renames {from} to {to} (tree {tree})"),
             Self::Removed { path } => write!(f, "removes {path}"),
             Self::Written { path, bytes } => write!(f, "writes {bytes} bytes to {path}"),
@@ -521,6 +558,8 @@ impl fmt::Display for Event {
             Self::Healed => write!(f, "everything heals: no more faults"),
             Self::ClientLost { cause, .. } => write!(f, "client loses its node: {cause}"),
             Self::Fault(fault) => write!(f, "fault: {fault}"),
+            Self::StrangerSpeaks { port, says } => write!(f, "is visited for {port:?} by a stranger, who says: {says}"),
+            Self::StrangerTold { what, .. } => write!(f, "gives the stranger a {what}"),
             Self::TaskPanicked { task, message } => write!(f, "task `{task}` panics: {message}"),
             Self::Stuck { waiting } => write!(f, "stuck; waiting: {}", waiting.join(", ")),
             Self::Hot { polls, last } => write!(f, "no time goes by over {polls} polls; last: {last}"),

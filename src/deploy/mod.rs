@@ -9,6 +9,7 @@ pub mod blob_stream;
 pub mod budget;
 pub mod build;
 pub mod carried;
+pub mod client;
 pub mod dispatch;
 pub mod event;
 pub mod event_log;

@@ -16,6 +16,7 @@ mod network;
 mod node;
 mod process;
 mod pulse;
+mod queue;
 mod serving;
 mod table;
 mod task;
@@ -30,6 +31,7 @@ pub use self::{
     node::NodeName,
     process::{Child, Command, ExitStatus, Output, OutputStream, Processes},
     pulse::{Beats, Pulse},
+    queue::ByteQueue,
     serving::Serving,
     table::{Changes, Draft, Key, Position, Record, RowWatch, StoreError, Table, Version},
     task::{Kill, LocalFuture, Task},
@@ -78,6 +80,17 @@ pub trait Env: Clone + 'static {
 
     /// Writes an entry into this node's operation log.
     fn journal(&self, entry: Journal);
+
+    /// A queue of this node has taken an item of `item_bytes` bytes, and held `bytes` before it. A world may keep account.
+    fn holds(&self, queue: &'static str, bytes: usize, item_bytes: usize) {
+        let _ = (queue, bytes, item_bytes);
+    }
+
+    /// A queue of at most `bytes_max` bytes and one item, whose fill the world hears of under `name`.
+    fn queue<T>(&self, name: &'static str, bytes_max: usize) -> ByteQueue<T> {
+        let env = self.clone();
+        ByteQueue::new(bytes_max, move |bytes, item_bytes| env.holds(name, bytes, item_bytes))
+    }
 
     /// Starts a task of this node; [`Env::spawn`] is the comfortable form. A crash of the node drops it.
     fn start(&self, name: String, future: LocalFuture) -> Box<dyn Kill>;

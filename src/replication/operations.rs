@@ -166,7 +166,7 @@ async fn take<E: Env>(env: &E, accepted: Accepted<impl Duplex>, handler: &Handle
             return;
         }
     };
-    let notes = Notes::default();
+    let notes = Notes::new(env);
     let answer = work(&mut writer, &notes, handler(peer, operation, notes.clone())).await;
     let told = timeout(SILENCE_MAX, tell(&mut writer, &notes, &answer)).await;
     if let Err(cause) = told.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into())) {
@@ -221,7 +221,11 @@ async fn read_operation<E: Env, R: AsyncRead + Unpin>(
     peer: &NodeName,
     reader: &mut FrameReader<R>,
 ) -> Result<Bytes, FrameError> {
-    let bytes = announced(env, peer, &next(reader).await?)?;
+    // Before a byte of its is read: a stranger has nothing to say here.
+    if !env.members().contains(peer) {
+        return Err(FrameError::OutOfPlace(format!("{peer} is not a member of this cluster")));
+    }
+    let bytes = announced(&next(reader).await?)?;
     let mut operation = BytesMut::new();
     while operation.len() < bytes {
         let frame = next(reader).await?;
@@ -236,14 +240,11 @@ async fn read_operation<E: Env, R: AsyncRead + Unpin>(
 }
 
 /// How many bytes a member announces.
-fn announced<E: Env>(env: &E, peer: &NodeName, frame: &Bytes) -> Result<usize, FrameError> {
+fn announced(frame: &Bytes) -> Result<usize, FrameError> {
     let refused = |why: String| Err(FrameError::OutOfPlace(why));
     match frame::decode(frame)? {
         Frame::Operation { protocol, .. } if protocol != PROTOCOL => {
             refused(format!("protocol {protocol}; this node speaks {PROTOCOL}"))
-        }
-        Frame::Operation { .. } if !env.members().contains(peer) => {
-            refused(format!("{peer} is not a member of this cluster"))
         }
         Frame::Operation { bytes, .. } => match usize::try_from(bytes) {
             Ok(bytes) if bytes <= OPERATION_BYTES_MAX => Ok(bytes),

@@ -35,8 +35,9 @@ const RECONNECT_MAX: Duration = Duration::from_secs(30);
 /// How long a connection may take to come about.
 const CONNECT_MAX: Duration = Duration::from_secs(30);
 
-/// Rows that are committed side by side.
+/// Rows that are committed side by side: so many, and so many bytes of them and one row.
 const COMMITS_MAX: usize = 32;
+const COMMITS_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Follows `source` until it has left the cluster; reconnects whenever the link breaks. Returns when all that was under
 /// way is settled: rows are committed, and half blobs are gone.
@@ -110,6 +111,7 @@ struct Link<'a, E> {
     /// Blobs that the source will never send: no row waits for them any more.
     given_up: BTreeSet<BlobId>,
     commits: FuturesUnordered<Task<Committed>>,
+    commits_bytes: usize,
     saving: Option<Task<Option<Position>>>,
 }
 
@@ -123,6 +125,7 @@ impl<'a, E: Env> Link<'a, E> {
             blobs: BTreeMap::new(),
             given_up: BTreeSet::new(),
             commits: FuturesUnordered::new(),
+            commits_bytes: 0,
             saving: None,
         }
     }
@@ -163,7 +166,7 @@ impl<'a, E: Env> Link<'a, E> {
     /// this node takes its time for is not the sender's.
     async fn step<R: AsyncRead + Unpin>(&mut self, reader: &mut FrameReader<R>) -> Result<(), LinkError> {
         self.save_if_due();
-        let room = self.commits.len() < COMMITS_MAX;
+        let room = self.commits.len() < COMMITS_MAX && self.commits_bytes < COMMITS_BYTES_MAX;
         tokio::select! {
             biased;
             () = self.left.cancelled() => return Err(LinkError::Left),
@@ -225,17 +228,18 @@ impl<'a, E: Env> Link<'a, E> {
             _ => None,
         };
         self.progress.cursor.begin(position, waits_for);
-        let env = self.env.clone();
-        self.commits.push(
-            self.env.spawn("commit row", async move {
-                Committed { position, unwanted: commit(&env, Rc::new(record)).await }
-            }),
-        );
+        let (env, bytes) = (self.env.clone(), record.value.len());
+        self.env.holds("commits", self.commits_bytes, bytes);
+        self.commits_bytes += bytes;
+        self.commits.push(self.env.spawn("commit row", async move {
+            Committed { position, bytes, unwanted: commit(&env, Rc::new(record)).await }
+        }));
         Ok(())
     }
 
     /// A row is committed or skipped. A payload that no version of it names any more is not taken in, or goes.
     fn row_done(&mut self, committed: &Committed) {
+        self.commits_bytes -= committed.bytes;
         self.progress.cursor.row_done(committed.position);
         let Some(id) = committed.unwanted else { return };
         self.blobs.remove(&id);
@@ -342,6 +346,8 @@ async fn finished<T>(task: &mut Option<Task<T>>) -> T {
 /// A row that has come through.
 struct Committed {
     position: Position,
+    /// Of the row.
+    bytes: usize,
     /// A blob that this node's version of the row does not name.
     unwanted: Option<BlobId>,
 }

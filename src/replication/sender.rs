@@ -5,14 +5,13 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     convert::Infallible,
     rc::Rc,
-    sync::Arc,
     time::Duration,
 };
 
 use bytes::Bytes;
 use tokio::{
     io::{AsyncRead, AsyncWrite, split},
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    sync::Semaphore,
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -21,8 +20,8 @@ use xxhash_rust::xxh3::Xxh3;
 use super::frame::{self, CHUNK_BYTES_MAX, FRAME_BYTES_MAX, Frame, FrameError, FrameReader, FrameWriter, PROTOCOL};
 use super::scope::{DATABASE, SETTING, Scope};
 use crate::env::{
-    Accepted, BlobError, BlobId, BlobState, Blobs, Changes, Duplex, Env, Journal, Listener, Network, NodeName,
-    Position, Record, Table, Task,
+    Accepted, BlobError, BlobId, BlobState, Blobs, ByteQueue, Changes, Duplex, Env, Journal, Listener, Network,
+    NodeName, Position, Record, Table, Task,
 };
 
 /// How long a link may be idle before it gives a sign of life: two of them within the silence that makes it dead.
@@ -31,7 +30,7 @@ const PING_AFTER: Duration = Duration::from_secs(25);
 /// How long a subscriber may take for its first words.
 const HELLO_MAX: Duration = Duration::from_secs(60);
 
-/// The most bytes of frames that wait for one link, or one frame that is longer.
+/// The most bytes of frames that wait for one link, and one frame.
 const OUTGOING_BYTES_MAX: usize = 1024 * 1024;
 
 /// How often a link that carries no rows looks whether it may.
@@ -106,7 +105,8 @@ fn welcome<E: Env>(env: &E, accepted: Accepted<impl Duplex>, connection: u64, se
             Ok(Err(FrameError::Closed { .. })) | Err(_) => {}
             Ok(Err(error)) => {
                 // It may be gone; then nobody is told.
-                let _ = writer.send(frame::encode(&Frame::Closing(error.to_string()))).await;
+                let closing = frame::encode(&Frame::Closing(error.to_string()));
+                let _ = timeout(HELLO_MAX, writer.send(closing)).await;
             }
         }
         Ok::<(), Infallible>(())
@@ -118,8 +118,13 @@ async fn hello<E: Env, R: AsyncRead + Unpin>(
     node: &NodeName,
     reader: &mut FrameReader<R>,
 ) -> Result<Position, FrameError> {
+    // Before a byte of its is read: a stranger has nothing to say here.
+    if !env.members().contains(node) {
+        return Err(no_member(node));
+    }
     let bytes = reader.next().await?;
     match frame::decode(&bytes)? {
+        // It may have left meanwhile.
         Frame::Subscribe { protocol: PROTOCOL, .. } if !env.members().contains(node) => Err(no_member(node)),
         Frame::Subscribe { protocol: PROTOCOL, after } => Ok(after),
         Frame::Subscribe { protocol, .. } => {
@@ -142,10 +147,10 @@ async fn session<E: Env, R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     mut reader: FrameReader<R>,
     mut writer: FrameWriter<W>,
 ) {
-    let (outgoing, queue) = Outgoing::new();
+    let outgoing = env.queue("outgoing", OUTGOING_BYTES_MAX);
     let mut log = Log {
         env: &env,
-        outgoing,
+        outgoing: outgoing.clone(),
         sent: BTreeSet::new(),
         sending: Vec::new(),
         places: Rc::new(Semaphore::new(BLOBS_AT_ONCE)),
@@ -153,7 +158,7 @@ async fn session<E: Env, R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     let ended = tokio::select! {
         biased;
         () = left.cancelled() => Err(no_member(&node)),
-        ended = write(&mut writer, queue) => ended,
+        ended = write(&mut writer, &outgoing) => ended,
         ended = log.follow(after) => ended,
         ended = hang_up(&mut reader) => ended,
     };
@@ -168,44 +173,21 @@ async fn session<E: Env, R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
 /// Writes what is queued, and a sign of life when nothing is.
 async fn write<W: AsyncWrite + Unpin>(
     writer: &mut FrameWriter<W>,
-    mut queue: mpsc::UnboundedReceiver<Queued>,
+    outgoing: &ByteQueue<Bytes>,
 ) -> Result<(), FrameError> {
     loop {
-        match timeout(PING_AFTER, queue.recv()).await {
-            Ok(Some(queued)) => writer.send(queued.frame).await?,
-            Ok(None) => return Ok(()),
+        match timeout(PING_AFTER, outgoing.next()).await {
+            Ok(frame) => writer.send(frame).await?,
             Err(_) => writer.send(frame::encode(&Frame::Ping)).await?,
         }
     }
 }
 
-/// A frame on its way, with the room that it takes until it is written.
-struct Queued {
-    frame: Bytes,
-    _room: OwnedSemaphorePermit,
-}
-
-/// One link's queue, bounded in bytes. Clones lead to the same one.
-#[derive(Clone)]
-struct Outgoing {
-    queue: mpsc::UnboundedSender<Queued>,
-    room: Arc<Semaphore>,
-}
-
-impl Outgoing {
-    fn new() -> (Self, mpsc::UnboundedReceiver<Queued>) {
-        let (queue, frames) = mpsc::unbounded_channel();
-        (Self { queue, room: Arc::new(Semaphore::new(OUTGOING_BYTES_MAX)) }, frames)
-    }
-
-    /// Waits for room, then queues a frame.
-    async fn send(&self, frame: Bytes) {
-        let bytes = frame.len().min(OUTGOING_BYTES_MAX) as u32;
-        let room = Arc::clone(&self.room).acquire_many_owned(bytes).await;
-        let _room = room.expect("the semaphore is never closed");
-        // The writer has ended, and so does the session.
-        let _ = self.queue.send(Queued { frame, _room });
-    }
+/// Waits for room, then queues a frame.
+async fn queue(outgoing: &ByteQueue<Bytes>, frame: &Frame<'_>) {
+    let frame = frame::encode(frame);
+    let bytes = frame.len();
+    outgoing.send(frame, bytes).await;
 }
 
 /// A subscriber says nothing more: what comes is the end.
@@ -217,7 +199,7 @@ async fn hang_up<R: AsyncRead + Unpin>(reader: &mut FrameReader<R>) -> Result<()
 /// The log on its way into one link's queue.
 struct Log<'a, E> {
     env: &'a E,
-    outgoing: Outgoing,
+    outgoing: ByteQueue<Bytes>,
     /// Blobs that were begun on this link.
     sent: BTreeSet<BlobId>,
     /// Their tasks, which end with the session.
@@ -263,7 +245,8 @@ impl<E: Env> Log<'_, E> {
             let cause = format!("{} bytes do not fit a frame", frame.len());
             return self.env.journal(Journal::Dropped { what: format!("row {key}, for good"), cause });
         }
-        self.outgoing.send(frame).await;
+        let bytes = frame.len();
+        self.outgoing.send(frame, bytes).await;
     }
 }
 
@@ -283,7 +266,7 @@ impl From<BlobError> for Unsent {
 
 /// Sends a blob from its first byte to its last, or says why it never will be. A device that fails is asked again: the
 /// subscriber takes the blob from its first byte then.
-async fn send_blob<E: Env>(env: E, id: BlobId, outgoing: Outgoing, places: Rc<Semaphore>) {
+async fn send_blob<E: Env>(env: E, id: BlobId, outgoing: ByteQueue<Bytes>, places: Rc<Semaphore>) {
     let _place = places.acquire().await.expect("the semaphore is never closed");
     let last = loop {
         match read_blob(&env, id, &outgoing).await {
@@ -292,16 +275,16 @@ async fn send_blob<E: Env>(env: E, id: BlobId, outgoing: Outgoing, places: Rc<Se
             Err(Unsent::Device(cause)) => super::pause_after(&env, "sending a blob", &cause).await,
         }
     };
-    outgoing.send(frame::encode(&last)).await;
+    queue(&outgoing, &last).await;
 }
 
 /// Queues a blob's chunks; returns its length and checksum.
-async fn read_blob<E: Env>(env: &E, id: BlobId, outgoing: &Outgoing) -> Result<(u64, u128), Unsent> {
+async fn read_blob<E: Env>(env: &E, id: BlobId, outgoing: &ByteQueue<Bytes>) -> Result<(u64, u128), Unsent> {
     let length = match env.blobs().state(id).await? {
         BlobState::Complete { bytes } => bytes,
         other => return Err(Unsent::Gone(format!("the source does not have it whole: {other:?}"))),
     };
-    outgoing.send(frame::encode(&Frame::BlobBegin(id))).await;
+    queue(outgoing, &Frame::BlobBegin(id)).await;
     let (mut offset, mut checksum) = (0, Xxh3::new());
     while offset < length {
         let bytes = env.blobs().read(id, offset, CHUNK_BYTES_MAX).await?;
@@ -309,7 +292,7 @@ async fn read_blob<E: Env>(env: &E, id: BlobId, outgoing: &Outgoing) -> Result<(
             return Err(Unsent::Gone(format!("the source lost it at byte {offset} of {length}")));
         }
         checksum.update(&bytes);
-        outgoing.send(frame::encode(&Frame::BlobChunk { id, offset, bytes: &bytes })).await;
+        queue(outgoing, &Frame::BlobChunk { id, offset, bytes: &bytes }).await;
         offset += bytes.len() as u64;
     }
     Ok((length, checksum.digest128()))

@@ -45,7 +45,7 @@ pub enum Effect {
     Cut,
     /// Something fails.
     Failure,
-    /// A node dies.
+    /// Something befalls a node as a whole: it dies, it is cut off, a stranger comes.
     Death,
     /// The story itself differs: not a fault.
     Workload,
@@ -136,6 +136,14 @@ kinds! {
     PartitionTime = "partition-time", Delay;
     /// A node is late to know that the membership has changed.
     MembersLate = "members-late", Delay;
+    /// A stranger comes to a node in this run.
+    Stranger = "stranger", Death;
+    /// How long after the start; see [`delay_ms`].
+    StrangerAt = "stranger-at", Workload;
+    /// To which node, and to which of its ports.
+    StrangerTo = "stranger-to", Workload;
+    /// What it says.
+    StrangerSays = "stranger-says", Workload;
     /// What the scenario leaves open: sizes, options, who does what.
     Workload = "workload", Workload;
 }

@@ -22,13 +22,15 @@ use super::{
     choice::Kind,
     component::{Component, MISSING_ENTRY, Manifest},
     env::SimEnv,
+    network::Fabric,
     process::{Script, Scripts},
     run::Params,
+    stranger::Stranger,
     world::{Spawner, World},
 };
 use crate::{
     check::{Death, DeployFacts, Event, Fault, NodeFinal, NodeIndex},
-    deploy::{event::Event as Progress, node::Node, recorder::Upload},
+    deploy::{client::ClientStream, event::Event as Progress, node::Node, recorder::Upload},
     env::{BlobId, BlobState, Command, Record},
 };
 
@@ -59,6 +61,7 @@ struct Inner {
     doors: RefCell<Vec<Option<mpsc::UnboundedSender<Job>>>>,
     spawner: Rc<dyn Spawner>,
     scripts: Rc<RefCell<Rc<Scripts>>>,
+    fabric: Rc<dyn Fabric>,
     deploys: Cell<u32>,
 }
 
@@ -130,11 +133,12 @@ impl Cluster {
         envs: Vec<SimEnv>,
         scripts: Rc<RefCell<Rc<Scripts>>>,
         spawner: Rc<dyn Spawner>,
+        fabric: Rc<dyn Fabric>,
     ) -> (Self, Vec<impl Future<Output = ()> + use<>>) {
         let (doors, hosts): (Vec<_>, _) =
             envs.iter().map(|env| host(env.clone())).map(|(tx, run)| (Some(tx), run)).unzip();
         let doors = RefCell::new(doors);
-        (Self(Rc::new(Inner { world, params, envs, doors, spawner, scripts, deploys: Cell::new(0) })), hosts)
+        (Self(Rc::new(Inner { world, params, envs, doors, spawner, scripts, fabric, deploys: Cell::new(0) })), hosts)
     }
 
     /// Lets nodes die, as the choices say, and brings each back after its time down. For worlds that can.
@@ -153,6 +157,14 @@ impl Cluster {
         };
         world.lives().watch(on_death, on_partition);
         (0..self.nodes()).for_each(|node| world.begin_life(NodeIndex(node)));
+    }
+
+    /// Lets a stranger come, as the choices say: from a host of its own, behind those of the nodes.
+    pub(super) fn let_strangers_come(&self) {
+        let Inner { world, fabric, params, spawner, .. } = &*self.0;
+        if let Some(stranger) = Stranger::draw(world, fabric, &params.component) {
+            spawner.start(Some(NodeIndex(params.nodes)), "stranger".to_owned(), Box::pin(stranger.come())).detach();
+        }
     }
 
     /// A node has died: its tasks go, its door is closed, and after a while it starts again.
@@ -301,13 +313,23 @@ impl Cluster {
         self.0.world.record(Some(origin), Event::DeployRequested(Rc::new(facts)));
         let uploads = deploy.brings_back.is_none() && deploy.packs.is_none();
         let upload = uploads.then(|| self.upload(number, origin, &component, deploy.leaves_after));
-        let Some(answer) = self.ask(origin, number, Value::Object(deploy.request), upload).await else {
-            let cause = "the connection to the node is closed".to_owned();
-            self.0.world.record(Some(origin), Event::ClientLost { deploy: number, cause: cause.clone() });
-            return Err(json!({ "message": cause, "code": "connection_lost" }));
-        };
-        self.0.world.record(Some(origin), Event::DeployAnswered { deploy: number, answer: answer.clone() });
+        let stream = Rc::new(RefCell::new(ClientStream::default()));
+        let answer = self.ask(origin, number, Value::Object(deploy.request), upload, &stream).await;
+        let answer = self.answered(origin, number, answer);
+        let code = stream.borrow().exit().code();
+        self.0.world.record(Some(origin), Event::ClientExited { deploy: number, code });
         answer
+    }
+
+    /// The answer, or what a client's own side says that got none.
+    fn answered(&self, origin: NodeIndex, deploy: u32, answer: Option<Answer>) -> Answer {
+        if let Some(answer) = answer {
+            self.0.world.record(Some(origin), Event::DeployAnswered { deploy, answer: answer.clone() });
+            return answer;
+        }
+        let cause = "the connection to the node is closed".to_owned();
+        self.0.world.record(Some(origin), Event::ClientLost { deploy, cause: cause.clone() });
+        Err(json!({ "message": cause, "code": "connection_lost" }))
     }
 
     /// Runs `job` on a node, as a client's request there, and waits for its output; `None` when the node is down, or dies
@@ -410,9 +432,17 @@ impl Cluster {
         Box::pin(whole.chain(gone))
     }
 
-    async fn ask(&self, origin: NodeIndex, deploy: u32, request: Value, upload: Option<Upload>) -> Option<Answer> {
-        let world = Rc::clone(&self.0.world);
+    async fn ask(
+        &self,
+        origin: NodeIndex,
+        deploy: u32,
+        request: Value,
+        upload: Option<Upload>,
+        stream: &Rc<RefCell<ClientStream>>,
+    ) -> Option<Answer> {
+        let (world, stream) = (Rc::clone(&self.0.world), Rc::clone(stream));
         let sees = move |progress: &Progress| {
+            stream.borrow_mut().see(progress);
             let (event, data) = (progress.name(), progress.data());
             world.record(Some(origin), Event::ClientSaw { deploy, event, data: data.clone() });
         };
@@ -447,6 +477,7 @@ fn facts(component: &Component, number: u32, deploy: &Deploy) -> DeployFacts {
         missing_entry: deploy.broken.map(|_| MISSING_ENTRY),
         managers: deploy.managers(),
         archives: deploy.packs,
+        claims_id: asked("deployment_id").is_some(),
         replicated: asked("replicated") != Some(&Value::Bool(false)),
         ignore_replication_errors: asked("ignore_replication_errors") == Some(&Value::Bool(true)),
         restart: asked("restart").is_some_and(|restart| *restart != Value::Bool(false)),

@@ -2,6 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    collections::BTreeMap,
     rc::Rc,
 };
 
@@ -38,6 +39,8 @@ struct Node {
     processes: SimProcesses,
     serving: SimServing,
     ids: Cell<u32>,
+    /// The most that each queue has held, over all lives.
+    held: RefCell<BTreeMap<&'static str, usize>>,
 }
 
 impl SimEnv {
@@ -61,6 +64,7 @@ impl SimEnv {
             world: Rc::clone(world),
             tasks,
             ids: Cell::new(0),
+            held: RefCell::default(),
         }))
     }
 
@@ -174,6 +178,16 @@ impl Env for SimEnv {
 
     fn journal(&self, entry: Journal) {
         self.0.world.record(Some(self.0.index), Event::Journal(entry));
+    }
+
+    fn holds(&self, queue: &'static str, bytes: usize, item_bytes: usize) {
+        let mut held = self.0.held.borrow_mut();
+        let most = held.entry(queue).or_default();
+        if bytes > *most {
+            *most = bytes;
+            let event = Event::Holds { queue, bytes: bytes as u64, item_bytes: item_bytes as u64 };
+            self.0.world.record(Some(self.0.index), event);
+        }
     }
 
     fn start(&self, name: String, future: LocalFuture) -> Box<dyn Kill> {

@@ -18,6 +18,7 @@ pub mod scenario;
 pub mod scripts;
 pub mod serving;
 mod shelf;
+mod stranger;
 pub mod table;
 pub mod tree;
 pub mod wire;

@@ -51,7 +51,7 @@ pub const READ_BYTES_MAX: usize = 65_535;
 
 /// Ports by purpose; another pair in each life, because the sockets of the last one may linger (a real node would set
 /// `SO_REUSEADDR`).
-fn number(port: Port, lives_ended: u16) -> u16 {
+pub(super) fn number(port: Port, lives_ended: u16) -> u16 {
     2 * lives_ended
         + match port {
             Port::Rows => 9925,

@@ -123,7 +123,7 @@ pub(crate) fn assemble(
     let envs: Vec<SimEnv> = (0..params.nodes)
         .map(|index| SimEnv::new(world, NodeIndex(index), Rc::clone(tasks), Rc::clone(&fabric), Rc::clone(&scripts)))
         .collect();
-    Cluster::new(Rc::clone(world), params.clone(), envs, scripts, Rc::clone(tasks))
+    Cluster::new(Rc::clone(world), params.clone(), envs, scripts, Rc::clone(tasks), fabric)
 }
 
 /// The scenario, which sets `told` when it ends, however it ends.
@@ -136,5 +136,6 @@ pub(crate) async fn story(scenario: Scenario, cluster: Cluster, told: Rc<Cell<bo
     }
     let _told = Told(told);
     cluster.up().await;
+    cluster.let_strangers_come();
     (scenario.tell)(cluster).await;
 }

@@ -18,7 +18,10 @@ use turmoil_net::{
     shim::tokio::net::{TcpListener, TcpStream},
 };
 
-use super::network::{Fabric, READ_BYTES_MAX, RawListener, RawStream};
+use super::{
+    network::{Fabric, READ_BYTES_MAX, RawListener, RawStream},
+    stranger::STRANGER,
+};
 use crate::{
     check::NodeIndex,
     env::{Accepted, NodeName},
@@ -45,7 +48,7 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// A host for each node; the harness itself acts as the first.
+    /// A host for each node, and behind them one for a stranger; the harness itself acts as the first.
     pub fn new(cluster: &[NodeName]) -> Self {
         // Retransmission counts egress passes, not time, and nothing is ever lost: keep it out of the way.
         let config = KernelConfig::default()
@@ -54,8 +57,9 @@ impl Wire {
             .retx_threshold(u32::MAX)
             .retx_max(u32::MAX);
         let mut net = Net::with_config(config);
-        let hosts = cluster.iter().map(|name| net.add_host(name.as_str())).collect();
-        let addresses = cluster.iter().map(|name| net.lookup(name.as_str())).collect();
+        let names = || cluster.iter().map(NodeName::as_str).chain([STRANGER]);
+        let hosts = names().map(|name| net.add_host(name)).collect();
+        let addresses = names().map(|name| net.lookup(name)).collect();
         Self {
             guard: Rc::new(net.enter()),
             hosts,
@@ -70,7 +74,8 @@ impl Wire {
 
     /// Connections between the hosts of `cluster`, which this wire was made for.
     pub fn fabric(&self, cluster: &[NodeName]) -> WireFabric {
-        WireFabric { names: Rc::new(self.addresses.iter().copied().zip(cluster.iter().cloned()).collect()) }
+        let names = cluster.iter().cloned().chain([STRANGER.into()]);
+        WireFabric { names: Rc::new(self.addresses.iter().copied().zip(names).collect()) }
     }
 
     /// From now on no packet from or to `node` gets through; what it has sent is on its way.

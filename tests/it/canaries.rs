@@ -107,6 +107,23 @@ const CANARIES: &[Canary] = &[
         trace.push(Entry { at_ms: 0, node: Some(N1), event: Event::Speaks { to, link: 2 } });
         trace.push(Entry { at_ms: 0, node: Some(N1), event: Event::Speaks { to, link: 1 } });
     }),
+    canary("MEM", "deploy", |trace| {
+        let event = Event::Holds { queue: "outgoing", bytes: 1024 * 1024, item_bytes: 1 };
+        trace.push(Entry { at_ms: 0, node: Some(N1), event });
+    }),
+    canary("AUTHZ", "deploy", |trace| {
+        let event = Event::StrangerTold { port: Port::Rows, what: "row" };
+        trace.push(Entry { at_ms: 0, node: Some(N1), event });
+    }),
+    canary("PROGRESS", "deploy", |trace| {
+        trace.push(Entry { at_ms: 0, node: None, event: Event::Healed });
+        let event = Event::Connecting { to: NodeIndex(1), port: Port::Rows };
+        trace.extend((0..9).map(|_| Entry { at_ms: 0, node: Some(N1), event: event.clone() }));
+    }),
+    canary("EXIT", "deploy", |trace| {
+        let exit = position(trace, |event| matches!(event, Event::ClientExited { .. }));
+        trace[exit].event = Event::ClientExited { deploy: 0, code: 2 };
+    }),
 ];
 
 fn goes_live(event: &Event) -> bool {

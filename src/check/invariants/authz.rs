@@ -1,88 +1,119 @@
-//! AUTHZ: what is internal stays among members.
+//! AUTHZ: what members say to each other, members only can say.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use uuid::Uuid;
 
 use super::{
-    facts::{At, Facts, Operation},
+    facts::{At, Deploy, Facts},
+    outsiders,
     verdict::{Finding, Inquiry},
 };
 use crate::{
     check::{Event, Invariant, Judgement, NodeIndex},
-    env::{Journal, Key, Port, Record, Version},
+    env::{Journal, Key, Record, Version},
 };
 
 /// See [`Invariant::sentence`].
 pub(super) const AUTHZ: Invariant = Invariant {
     name: "AUTHZ",
-    sentence: "internal paths are reachable only from cluster members: a node takes no operation of one, and sends no row to \
-               one, that it knows for no member",
+    sentence: "internal paths are reachable only from members: a stranger gets nothing but a refusal, no operation is carried \
+               out but for a deployment that another member began, no row is taken that no member committed, and a client that \
+               claims a deployment's id leaves no row",
     check,
 };
 
 fn check(facts: &Facts<'_>) -> Judgement {
     let mut inquiry = Inquiry::new(facts, AUTHZ.name);
-    for operation in &facts.operations {
-        inquiry.look(|| taken_of_a_stranger(facts, operation));
-    }
-    let mut logs = Logs::default();
+    let mut members = Members::default();
     for (at, entry) in facts.between(0, facts.end()) {
         let Some(node) = entry.node else { continue };
         match &entry.event {
-            Event::Logged { key, version } => logs.add(node, key, version, at),
-            Event::Replicated { record, .. } => inquiry.look(|| sent_to_a_stranger(facts, &logs, node, record, at)),
+            Event::StrangerTold { what, .. } => inquiry.look(|| told_a_stranger(at, node, what)),
+            Event::PutStarted { key, .. } => drop(members.begun.entry(key.clone()).or_insert(node)),
+            Event::PutCommitted { record, .. } => {
+                members.committed.insert((record.key.clone(), record.version.clone()));
+            }
+            Event::Replicated { record, taken: true } => inquiry.look(|| members.unknown_row(at, node, record)),
+            Event::Journal(
+                Journal::OperationReceived { deployment_id, .. } | Journal::RestartAnswered { deployment_id, .. },
+            ) => inquiry.look(|| members.unknown_operation(at, node, *deployment_id)),
             _ => {}
         }
     }
+    for deploy in facts.deploys.iter().filter(|deploy| deploy.asked.claims_id) {
+        inquiry.look(|| claim_was_heard(facts, deploy));
+    }
+    outsiders::look(&mut inquiry, facts);
     inquiry.done()
 }
 
-/// When each version came to its log: it was not sent before.
+/// What the members of the cluster have done at a place of the trace.
 #[derive(Default)]
-struct Logs(BTreeMap<(Key, Version), (NodeIndex, At)>);
+struct Members {
+    /// Who began each deployment.
+    begun: BTreeMap<Key, NodeIndex>,
+    committed: BTreeSet<(Key, Version)>,
+}
 
-impl Logs {
-    fn add(&mut self, node: NodeIndex, key: &Key, version: &Version, at: At) {
-        self.0.insert((key.clone(), version.clone()), (node, at));
+impl Members {
+    fn unknown_row<'a>(&self, at: At, node: NodeIndex, record: &Record) -> Option<Finding<'a>> {
+        let known = self.committed.contains(&(record.key.clone(), record.version.clone()));
+        (!known).then(|| Finding {
+            kind: "a row is taken that no member committed",
+            at,
+            node: Some(node),
+            why: format!(
+                "{node} takes version {} of row {}, which no member has committed",
+                record.version, record.key
+            ),
+            witnesses: vec![],
+        })
+    }
+
+    fn unknown_operation<'a>(&self, at: At, node: NodeIndex, id: Uuid) -> Option<Finding<'a>> {
+        let whose = match self.begun.get(&*id.to_string()) {
+            None => "that no member began",
+            Some(begun) if *begun == node => "that it began itself",
+            Some(_) => return None,
+        };
+        Some(Finding {
+            kind: "an operation is carried out that no other member asked for",
+            at,
+            node: Some(node),
+            why: format!("{node} carries an operation out for deployment {id}, {whose}"),
+            witnesses: vec![],
+        })
     }
 }
 
-/// The membership is asked once the operation begins to come: between the origin's connecting and the receipt.
-fn taken_of_a_stranger<'a>(facts: &Facts<'_>, operation: &Operation) -> Option<Finding<'a>> {
-    let Event::Journal(Journal::OperationReceived { origin, .. }) = &facts.entry(operation.received).event else {
-        return None;
-    };
-    let origin = facts.last.keys().copied().find(|node| origin.as_str() == node.to_string())?;
-    let begun = facts.between(0, operation.received).find(|(_, entry)| {
-        let connects = Event::Connecting { to: operation.node, port: Port::Operations };
-        entry.node == Some(origin) && entry.event == connects
-    });
-    let begun = begun.map_or(0, |(at, _)| at);
-    (!facts.knew(operation.node, origin, true, begun, operation.received)).then(|| Finding {
-        kind: "an operation of no member is taken",
-        at: operation.received,
-        node: Some(operation.node),
-        why: format!("{} took an operation of {origin}, which it knew for no member", operation.node),
-        witnesses: vec![begun],
+fn told_a_stranger<'a>(at: At, node: NodeIndex, what: &str) -> Option<Finding<'a>> {
+    (what != "refusal").then(|| Finding {
+        kind: "a stranger is told something",
+        at,
+        node: Some(node),
+        why: format!("{node} sends a {what} to a host that is no member of the cluster"),
+        witnesses: vec![],
     })
 }
 
-/// A node that hears in this instant that another has left may have its task that ends the link run last.
-fn sent_to_a_stranger<'a>(
-    facts: &Facts<'_>,
-    logs: &Logs,
-    node: NodeIndex,
-    record: &Record,
-    at: At,
-) -> Option<Finding<'a>> {
-    let (sender, logged) = *logs.0.get(&(record.key.clone(), record.version.clone()))?;
-    let instant = facts.at_ms(logged);
-    let same = facts.between(0, logged).rev().take_while(|(_, entry)| entry.at_ms == instant).last();
-    let since = same.map_or(logged, |(at, _)| at);
-    (!facts.knew(sender, node, true, since, at)).then(|| Finding {
-        kind: "a row is sent to no member",
-        at,
-        node: Some(node),
-        why: format!("{node} got version {} of {sender}, which knew it for no member since", record.version),
-        witnesses: vec![logged],
+/// A deployment's id is the origin's to give: a request that brings one is refused, and leaves nothing (museum R34).
+fn claim_was_heard<'a>(facts: &Facts<'_>, deploy: &Deploy) -> Option<Finding<'a>> {
+    let (at, answer) = deploy.answer.as_ref()?;
+    let row = facts.puts.iter().find(|put| {
+        put.node == deploy.origin
+            && put.started > deploy.requested
+            && put.row.payload_hash.as_ref() == Some(&deploy.asked.payload_hash)
+    });
+    let refused = answer.as_ref().is_err_and(|told| told["code"] == "bad_request");
+    (!refused || row.is_some()).then(|| Finding {
+        kind: "a request that claims a deployment's id is heard",
+        at: *at,
+        node: Some(deploy.origin),
+        why: match row {
+            Some(_) => "a client claimed a deployment's id, and its payload came into a row".to_owned(),
+            None => format!("a client claimed a deployment's id, and was answered {answer:?}"),
+        },
+        witnesses: row.map(|put| put.started).into_iter().chain([deploy.requested]).collect(),
     })
 }

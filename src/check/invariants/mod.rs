@@ -14,16 +14,20 @@ mod cover;
 mod cpu;
 mod cursor;
 mod deletion;
+mod exit;
 mod facts;
 mod hash;
 mod lines;
+mod mem;
 mod mono;
 mod noorphan;
 mod nounhandled;
 mod oneterm;
+mod outsiders;
 mod own;
 mod peers;
 mod prev;
+mod progress;
 mod quiet;
 mod readers;
 mod retain;
@@ -61,6 +65,9 @@ pub const ALL: &[Invariant] = &[
     quiet::QUIET,
     cursor::CURSOR,
     cpu::CPU,
-    authz::AUTHZ,
     own::OWN,
+    mem::MEM,
+    authz::AUTHZ,
+    progress::PROGRESS,
+    exit::EXIT,
 ];

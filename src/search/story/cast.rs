@@ -95,6 +95,7 @@ fn is_turn(event: &Event) -> bool {
             | Event::Crashed { .. }
             | Event::Restarted
             | Event::ClientLost { .. }
+            | Event::StrangerSpeaks { .. }
             | Event::Hot { .. }
     )
 }
@@ -109,6 +110,7 @@ fn is_telling(event: &Event) -> bool {
             | Event::Logged { .. }
             | Event::Speaks { .. }
             | Event::Hears { .. }
+            | Event::Holds { .. }
             | Event::CursorSaved { .. }
             | Event::Replicated { taken: false, .. }
             | Event::Final(_)
