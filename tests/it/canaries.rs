@@ -101,7 +101,6 @@ const CANARIES: &[Canary] = &[
     canary("CPU", "deploy", |trace| {
         trace.push(Entry { at_ms: 0, node: None, event: Event::Hot { polls: 200_001, last: "n1 flush".to_owned() } });
     }),
-    canary("AUTHZ", "deploy", |trace| insert(trace, 1, N1, Event::MembersKnown(vec![N1, NodeIndex(1)]))),
     canary("OWN", "deploy", |trace| {
         let to = NodeIndex(2);
         trace.push(Entry { at_ms: 0, node: Some(N1), event: Event::Speaks { to, link: 2 } });
@@ -111,6 +110,7 @@ const CANARIES: &[Canary] = &[
         let event = Event::Holds { queue: "outgoing", bytes: 1024 * 1024, item_bytes: 1 };
         trace.push(Entry { at_ms: 0, node: Some(N1), event });
     }),
+    canary("AUTHZ", "deploy", |trace| insert(trace, 1, N1, Event::MembersKnown(vec![N1, NodeIndex(1)]))),
     canary("AUTHZ", "deploy", |trace| {
         let event = Event::StrangerTold { port: Port::Rows, what: "row" };
         trace.push(Entry { at_ms: 0, node: Some(N1), event });
@@ -205,7 +205,9 @@ fn judged(entries: Vec<Entry>, invariant: &str) -> Judgement {
 #[test]
 fn every_invariant_has_a_canary() {
     let names: Vec<_> = invariants::ALL.iter().map(|invariant| invariant.name).collect();
-    let canaries: Vec<_> = CANARIES.iter().map(|canary| canary.invariant).collect();
+    let mut canaries: Vec<_> = CANARIES.iter().map(|canary| canary.invariant).collect();
+    // One may have more than one: each shows another break.
+    canaries.dedup();
     assert_eq!(canaries, names);
 }
 
