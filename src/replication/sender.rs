@@ -43,11 +43,13 @@ const BLOBS_AT_ONCE: usize = 4;
 /// that is superseded must not act any more (museum C22). The first words on a connection may come when its subscriber has
 /// long given it up and made another: then it never gets a session. Clones are handles to the same ones.
 #[derive(Clone, Default)]
-pub(super) struct Sessions(Rc<RefCell<BTreeMap<NodeName, Session>>>);
+pub(super) struct Sessions {
+    of: Rc<RefCell<BTreeMap<NodeName, Session>>>,
+    /// The newest connection of each that was answered, if only with a refusal.
+    answered: Rc<RefCell<BTreeMap<NodeName, u64>>>,
+}
 
 struct Session {
-    /// The number of its connection.
-    connection: u64,
     left: CancellationToken,
     task: Task<()>,
 }
@@ -55,20 +57,23 @@ struct Session {
 impl Sessions {
     /// Ends the sessions of all that are not among `members`: they are sent nothing more, but why.
     pub(super) fn keep_only(&self, members: &[NodeName]) {
-        let gone = self.0.borrow_mut().extract_if(.., |node, _| !members.contains(node)).collect::<Vec<_>>();
+        let gone = self.of.borrow_mut().extract_if(.., |node, _| !members.contains(node)).collect::<Vec<_>>();
         for (_, session) in gone {
             session.left.cancel();
             session.task.detach();
         }
     }
 
-    /// Has a newer connection of the subscriber a session?
-    fn supersede(&self, node: &NodeName, connection: u64) -> bool {
-        self.0.borrow().get(node).is_some_and(|session| session.connection > connection)
+    /// May this connection of the subscriber be answered? Not when a newer one was.
+    fn may_answer(&self, node: &NodeName, connection: u64) -> bool {
+        let mut answered = self.answered.borrow_mut();
+        let newest = answered.entry(node.clone()).or_insert(connection);
+        *newest = connection.max(*newest);
+        *newest == connection
     }
 
     fn begin(&self, node: NodeName, session: Session) {
-        self.0.borrow_mut().insert(node, session);
+        self.of.borrow_mut().insert(node, session);
     }
 }
 
@@ -94,15 +99,15 @@ fn welcome<E: Env>(env: &E, accepted: Accepted<impl Duplex>, connection: u64, se
         let (reader, writer) = split(stream);
         let (mut reader, mut writer) = (FrameReader::new(reader), FrameWriter::new(writer));
         match timeout(HELLO_MAX, hello(&serving, &node, &mut reader)).await {
-            Ok(Ok(_)) if sessions.supersede(&node, connection) => {}
+            // It has gone: nobody is told.
+            Ok(Err(FrameError::Closed { .. })) | Err(_) => {}
+            Ok(_) if !sessions.may_answer(&node, connection) => {}
             Ok(Ok(after)) => {
                 let left = CancellationToken::new();
                 let session = session(serving.clone(), node.clone(), after, left.clone(), reader, writer);
                 let task = serving.spawn(format!("session of {node}"), session);
-                sessions.begin(node, Session { connection, left, task });
+                sessions.begin(node, Session { left, task });
             }
-            // It has gone: nobody is told.
-            Ok(Err(FrameError::Closed { .. })) | Err(_) => {}
             Ok(Err(error)) => {
                 // It may be gone; then nobody is told.
                 let closing = frame::encode(&Frame::Closing(error.to_string()));
