@@ -53,8 +53,8 @@ const PAUSE_MAX_MS: u64 = 5_000;
 /// What was there for so long before a read gave up is seen by a reader that looks.
 const SEEN_WITHIN_MS: u64 = 1_000;
 
-/// Faults that make a look at a payload take longer.
-const BLOB_FAULTS: [&str; 1] = ["blob-read"];
+/// Faults that make a look at a payload take longer, or the way from giving up to the answer.
+const PAYLOAD_FAULTS: [&str; 2] = ["blob-read", "disk"];
 
 /// Was a payload that may still come called unavailable too early, or one that had come?
 fn gives_payload_up<'a>(facts: &Facts<'_>, operation: &Operation) -> Option<Finding<'a>> {
@@ -77,7 +77,7 @@ fn gives_payload_up<'a>(facts: &Facts<'_>, operation: &Operation) -> Option<Find
         _ => None,
     });
     let whole = state.filter(|(_, state)| matches!(state, BlobState::Complete { .. })).map(|(came, _)| came);
-    let delays_ms = facts.delayed_ms(operation.node, &BLOB_FAULTS, operation.received, *at);
+    let delays_ms = facts.delayed_ms(operation.node, &PAYLOAD_FAULTS, operation.received, *at);
     let overlooked = whole.filter(|came| facts.at_ms(*came) + SEEN_WITHIN_MS + delays_ms < ended_ms);
     let (kind, why) = match overlooked {
         Some(came) => ("a payload that is there is not seen", format!("it was there from {} ms on", facts.at_ms(came))),
