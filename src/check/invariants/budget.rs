@@ -14,7 +14,7 @@ pub(super) const BUDGET: Invariant = Invariant {
     name: "BUDGET",
     sentence: "a peer's wait for its row keeps its deadline within one back-off step, sees a row that is there within \
                5 ms, and one that comes within the back-off step that is due then; its wait for the payload's first byte \
-               is not given up with time left, nor while the payload is there",
+               is not given up with time left, nor while the payload is there, and not kept up when the time of both is over",
     check,
 };
 
@@ -79,7 +79,19 @@ fn gives_payload_up<'a>(facts: &Facts<'_>, operation: &Operation) -> Option<Find
     let whole = state.filter(|(_, state)| matches!(state, BlobState::Complete { .. })).map(|(came, _)| came);
     let delays_ms = facts.delayed_ms(operation.node, &PAYLOAD_FAULTS, operation.received, *at);
     let overlooked = whole.filter(|came| facts.at_ms(*came) + SEEN_WITHIN_MS + delays_ms < ended_ms);
+    // Others of its project may have kept it waiting, which is no wait for the payload.
+    let alone =
+        facts.deploys.len() == 1 && !facts.failed_between(operation.node, "disk-fails", operation.received, *at);
+    let late_ms = began_ms
+        + timeout_ms
+        + STEP_MAX_MS
+        + SEEN_WITHIN_MS
+        + delays_ms
+        + facts.delayed_ms(operation.node, &READ_FAULTS, operation.received, *at);
     let (kind, why) = match overlooked {
+        None if alone && ended_ms > late_ms => {
+            ("a wait for a payload ends late", format!("its time was over at {} ms", began_ms + timeout_ms))
+        }
         Some(came) => ("a payload that is there is not seen", format!("it was there from {} ms on", facts.at_ms(came))),
         None if !has_begun && ended_ms < due_ms => {
             ("a wait for a payload ends early", format!("not a byte had come, and there was time until {due_ms} ms"))

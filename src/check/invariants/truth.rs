@@ -5,7 +5,7 @@ use super::{
     verdict::{Finding, Inquiry},
 };
 use crate::{
-    check::{Event, Invariant, Judgement, NodeIndex, TreeDigest},
+    check::{Event, Fault, Invariant, Judgement, NodeIndex, TreeDigest},
     env::ExitStatus,
 };
 
@@ -122,15 +122,26 @@ fn not_serving<'a>(facts: &Facts<'_>, deploy: &Deploy, node: NodeIndex, at: At) 
     })
 }
 
-/// Where no fault was met, nothing ended badly and the client asked for nothing that can fail, a deploy succeeds.
+/// Delays that add up to less than this make nothing time out: the shortest limit that nobody asks for is 20 s, and a
+/// pause may come on top.
+const DELAYS_HARMLESS_MS: u64 = 10_000;
+
+/// Where nothing failed or was long under way, nothing ended badly and the client asked for nothing that can fail, a deploy
+/// succeeds.
 fn failed_without_hardship<'a>(facts: &Facts<'_>, deploy: &Deploy, at: At) -> Option<Finding<'a>> {
     let (_, failure) = deploy.failure()?;
     let own_doing = ["bad_request", "superseded", "load_failed"].iter().any(|code| failure["code"] == *code)
         || deploy.blames_component(failure)
         || deploy.asked.deployment_timeout_ms.is_some()
         || deploy.asked.install_timeout_ms.is_some();
+    let mut delays_ms = 0;
     let hardship = facts.between(0, at).any(|(_, entry)| match &entry.event {
-        Event::Fault(_) | Event::Crashed { .. } | Event::UploadAborted { .. } => true,
+        Event::Fault(Fault::Failed { .. } | Fault::Lost { .. }) => true,
+        Event::Crashed { .. } | Event::UploadAborted { .. } => true,
+        Event::Fault(Fault::Delayed { ms, .. }) => {
+            delays_ms += ms;
+            delays_ms >= DELAYS_HARMLESS_MS
+        }
         Event::ProcessExited { status, .. } => *status != ExitStatus::Code(0),
         _ => false,
     });

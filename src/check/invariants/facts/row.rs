@@ -18,6 +18,9 @@ pub struct Row {
     pub status: String,
     /// See spec 1.
     #[serde(default)]
+    pub project: Option<String>,
+    /// See spec 1.
+    #[serde(default)]
     pub payload_hash: Option<String>,
     /// See spec 1.
     #[serde(default)]
@@ -82,6 +85,7 @@ impl Row {
 pub(super) fn unreadable() -> Row {
     Row {
         status: "unreadable".to_owned(),
+        project: None,
         payload_hash: None,
         payload_size: None,
         payload_blob: None,
