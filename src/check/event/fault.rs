@@ -1,0 +1,73 @@
+//! What the world does to a node: how it dies, and the hardships that it must survive.
+
+use std::fmt;
+
+use crate::check::NodeIndex;
+
+/// How a node dies. What its devices had made durable is there at its next start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Death {
+    /// Its process ends, and the machine closes its connections.
+    Closed,
+    /// Its process ends, and the machine resets its connections.
+    Reset,
+    /// Nothing is heard of it any more: the others see half-open connections.
+    Silent,
+    /// The same, and a part of what was not synced is lost.
+    PowerLoss,
+}
+
+impl fmt::Display for Death {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Closed => "crashes; its connections are closed",
+            Self::Reset => "crashes; its connections are reset",
+            Self::Silent => "crashes; its connections fall silent",
+            Self::PowerLoss => "loses power; its connections fall silent",
+        })
+    }
+}
+
+/// A legal hardship that the design claims to survive; `what` is the kind of choice behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fault {
+    /// It takes so much longer.
+    Delayed {
+        /// What.
+        what: &'static str,
+        /// Milliseconds.
+        ms: u64,
+    },
+    /// Only a part is handed on now.
+    Cut {
+        /// What.
+        what: &'static str,
+        /// Bytes handed on.
+        bytes: u64,
+        /// Bytes there were.
+        of: u64,
+    },
+    /// Packets to another node are lost for a while.
+    Lost {
+        /// To whom.
+        to: NodeIndex,
+        /// For how long, milliseconds.
+        ms: u64,
+    },
+    /// It fails.
+    Failed {
+        /// What.
+        what: &'static str,
+    },
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Delayed { what, ms } => write!(f, "{what} takes {ms} ms longer"),
+            Self::Cut { what, bytes, of } => write!(f, "{what} hands on {bytes} of {of} bytes"),
+            Self::Lost { to, ms } => write!(f, "packets to {to} are lost for {ms} ms"),
+            Self::Failed { what } => write!(f, "{what}"),
+        }
+    }
+}
