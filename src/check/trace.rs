@@ -5,12 +5,13 @@ use std::{
     hash::{Hash, Hasher},
 };
 
+use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::Event;
 
 /// A node's place in its cluster: 0 is the first.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct NodeIndex(pub u8);
 
 impl fmt::Display for NodeIndex {
@@ -26,7 +27,7 @@ impl fmt::Debug for NodeIndex {
 }
 
 /// One event, where and when.
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Entry {
     /// Virtual milliseconds since the start of the run.
     pub at_ms: u64,

@@ -443,7 +443,7 @@ impl Cluster {
         let (world, stream) = (Rc::clone(&self.0.world), Rc::clone(stream));
         let sees = move |progress: &Progress| {
             stream.borrow_mut().see(progress);
-            let (event, data) = (progress.name(), progress.data());
+            let (event, data) = (progress.name().into(), progress.data());
             world.record(Some(origin), Event::ClientSaw { deploy, event, data: data.clone() });
         };
         self.on(origin, move |node| Box::pin(async move { node.deploy_component(request, upload, sees).await })).await
@@ -474,7 +474,7 @@ fn facts(component: &Component, number: u32, deploy: &Deploy) -> DeployFacts {
         payload_bytes: component.payload_bytes,
         payload_hash: component.hash.clone(),
         tree: component.digest(),
-        missing_entry: deploy.broken.map(|_| MISSING_ENTRY),
+        missing_entry: deploy.broken.map(|_| MISSING_ENTRY.into()),
         managers: deploy.managers(),
         archives: deploy.packs,
         claims_id: asked("deployment_id").is_some(),

@@ -1,9 +1,13 @@
 //! What a deploy was to bring, as the harness knows it.
 
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
 use crate::check::TreeDigest;
 
 /// What a client asked for, and what must come of it; known to the harness from its own reading of the component.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct DeployFacts {
     /// Which deploy of this run.
     pub deploy: u32,
@@ -16,7 +20,7 @@ pub struct DeployFacts {
     /// The tree that each node must run.
     pub tree: TreeDigest,
     /// What a manifest names and the tree lacks: such a component must not go live.
-    pub missing_entry: Option<&'static str>,
+    pub missing_entry: Option<Cow<'static, str>>,
     /// The package managers that the component asks for: a node may have none of them.
     pub managers: Vec<String>,
     /// How many archives come of the package that it names: one, or it cannot be deployed.

@@ -1,11 +1,13 @@
 //! What the world does to a node: how it dies, and the hardships that it must survive.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
+
+use serde::{Deserialize, Serialize};
 
 use crate::check::NodeIndex;
 
 /// How a node dies. What its devices had made durable is there at its next start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Death {
     /// Its process ends, and the machine closes its connections.
     Closed,
@@ -29,19 +31,19 @@ impl fmt::Display for Death {
 }
 
 /// A legal hardship that the design claims to survive; `what` is the kind of choice behind it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Fault {
     /// It takes so much longer.
     Delayed {
         /// What.
-        what: &'static str,
+        what: Cow<'static, str>,
         /// Milliseconds.
         ms: u64,
     },
     /// Only a part is handed on now.
     Cut {
         /// What.
-        what: &'static str,
+        what: Cow<'static, str>,
         /// Bytes handed on.
         bytes: u64,
         /// Bytes there were.
@@ -57,7 +59,7 @@ pub enum Fault {
     /// It fails.
     Failed {
         /// What.
-        what: &'static str,
+        what: Cow<'static, str>,
     },
 }
 

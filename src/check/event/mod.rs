@@ -8,9 +8,10 @@ mod node_final;
 mod render;
 mod sight;
 
-use std::rc::Rc;
+use std::{borrow::Cow, rc::Rc};
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -28,7 +29,7 @@ use crate::{
 /// Something that happened at the seam, or that the harness did to the cluster.
 ///
 /// Rendered in plain words: who did what, and which value it was about.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Event {
     // What the client did and saw; the node is the origin.
     /// A client asked for a deploy.
@@ -52,7 +53,7 @@ pub enum Event {
         /// Which deploy of this run.
         deploy: u32,
         /// The event's name.
-        event: &'static str,
+        event: Cow<'static, str>,
         /// Its data.
         data: Value,
     },
@@ -210,7 +211,7 @@ pub enum Event {
     /// A queue of a node held more before the item that it took than ever before.
     Holds {
         /// Which queue.
-        queue: &'static str,
+        queue: Cow<'static, str>,
         /// So many bytes.
         bytes: u64,
         /// The item's.
@@ -258,6 +259,7 @@ pub enum Event {
         /// Where to.
         stream: OutputStream,
         /// What, as cut on its way.
+        #[serde(with = "crate::env::legible")]
         bytes: Bytes,
     },
     /// A child process ended.
@@ -301,14 +303,14 @@ pub enum Event {
         /// For what.
         port: Port,
         /// What it says.
-        says: &'static str,
+        says: Cow<'static, str>,
     },
     /// It got something from the node.
     StrangerTold {
         /// For what it had connected.
         port: Port,
         /// What kind of thing: `refusal`, `row`, …
-        what: &'static str,
+        what: Cow<'static, str>,
     },
     /// A task ended in a panic.
     TaskPanicked {

@@ -2,10 +2,11 @@
 
 use std::{fmt, rc::Rc};
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// A moment in a reader's life.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum TailSight {
     /// The tail began.
     Attached,

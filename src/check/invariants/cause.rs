@@ -63,8 +63,10 @@ fn causes_of_deploy(facts: &Facts<'_>, deploy: &Deploy, at: At) -> Vec<String> {
     if let Some(exit) = deploy.id.and_then(|id| bad_exit(facts, id, deploy.origin, at)) {
         return vec![exit];
     }
-    if let Some(missing) = deploy.asked.missing_entry.filter(|_| failures_of_devices(facts, deploy, at).is_empty()) {
-        return vec![missing.to_owned()];
+    if let Some(missing) =
+        deploy.asked.missing_entry.as_ref().filter(|_| failures_of_devices(facts, deploy, at).is_empty())
+    {
+        return vec![missing.clone().into_owned()];
     }
     let asked = facts.peers_asked(deploy, at);
     let row = deploy.key().and_then(|key| facts.row_at(deploy.origin, &key, at));

@@ -73,7 +73,9 @@ impl Deploy {
         let lacks_manager =
             !self.asked.managers.is_empty() && self.asked.managers.iter().all(|name| message.contains(name));
         let lacks_archive = self.asked.archives.is_some_and(|archives| archives != 1) && message.contains("archives");
-        lacks_manager || lacks_archive || self.asked.missing_entry.is_some_and(|missing| message.contains(missing))
+        lacks_manager
+            || lacks_archive
+            || self.asked.missing_entry.as_ref().is_some_and(|missing| message.contains(&**missing))
     }
 
     /// The success that the client was told.
@@ -361,7 +363,7 @@ impl<'a> Facts<'a> {
     pub fn swap_was_undone(&self, node: NodeIndex, project: &str, live: At, to: At) -> bool {
         let path = format!("components/{project}");
         let mut later = self.between(live + 1, to).filter(|(_, entry)| entry.node == Some(node));
-        let failed = |event: &Event| matches!(event, Event::Fault(Fault::Failed { what: "disk-fails" }));
+        let failed = |event: &Event| matches!(event, Event::Fault(Fault::Failed { what }) if what == "disk-fails");
         let mut disk_failed = false;
         later.any(|(_, entry)| {
             disk_failed |= failed(&entry.event);
@@ -557,15 +559,15 @@ impl<'a> Facts<'a> {
     /// Did something of this kind fail on a node between two places?
     pub fn failed_between(&self, node: NodeIndex, kind: &str, from: At, to: At) -> bool {
         let mut here = self.between(from, to).filter(|(_, entry)| entry.node == Some(node));
-        here.any(|(_, entry)| matches!(entry.event, Event::Fault(Fault::Failed { what }) if what == kind))
+        here.any(|(_, entry)| matches!(&entry.event, Event::Fault(Fault::Failed { what }) if what == kind))
     }
 
     /// How much longer faults of these kinds made things take on a node between two places, in all; milliseconds.
     pub fn delayed_ms(&self, node: NodeIndex, kinds: &[&str], from: At, to: At) -> u64 {
         let delays = self.between(from, to).filter(|(_, entry)| entry.node == Some(node));
         delays
-            .filter_map(|(_, entry)| match entry.event {
-                Event::Fault(Fault::Delayed { what, ms }) if kinds.contains(&what) => Some(ms),
+            .filter_map(|(_, entry)| match &entry.event {
+                Event::Fault(Fault::Delayed { what, ms }) if kinds.contains(&&**what) => Some(*ms),
                 _ => None,
             })
             .sum()

@@ -74,8 +74,11 @@ fn forwarded_lines_differ<'a>(
 fn any_left_out(facts: &Facts<'_>, id: Uuid, peer: NodeIndex) -> bool {
     let peer = peer.to_string();
     facts.between(0, facts.end()).any(|(_, entry)| match &entry.event {
-        Event::Journal(Journal::Progress { deployment_id, event: "warning", data }) => {
-            *deployment_id == id && data["node"] == peer.as_str() && data["lines"].as_u64() > Some(0)
+        Event::Journal(Journal::Progress { deployment_id, event, data }) => {
+            *deployment_id == id
+                && event == "warning"
+                && data["node"] == peer.as_str()
+                && data["lines"].as_u64() > Some(0)
         }
         _ => false,
     })
@@ -147,8 +150,9 @@ fn lines_differ<'a>(
 fn told(facts: &Facts<'_>, node: NodeIndex, id: Uuid, stream: OutputStream, of: Option<NodeIndex>) -> Vec<String> {
     let of = of.map(|peer| peer.to_string());
     let lines = facts.between(0, facts.end()).filter_map(|(_, entry)| match &entry.event {
-        Event::Journal(Journal::Progress { deployment_id, event: "install", data })
-            if entry.node == Some(node)
+        Event::Journal(Journal::Progress { deployment_id, event, data })
+            if event == "install"
+                && entry.node == Some(node)
                 && *deployment_id == id
                 && data["stream"] == stream.as_str()
                 && data["node"].as_str() == of.as_deref() =>

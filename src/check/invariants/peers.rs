@@ -133,8 +133,8 @@ fn was_left_out_of_the_restart(facts: &Facts<'_>, deploy: &Deploy, shown: &Shown
 fn settled(facts: &Facts<'_>, deploy: &Deploy, peer: NodeIndex, at: At) -> At {
     let name = peer.to_string();
     let mut told = facts.between(deploy.requested, at).filter(|(_, entry)| match &entry.event {
-        Event::ClientSaw { deploy: number, event: "peer", data } => {
-            *number == deploy.asked.deploy && data["node"] == name.as_str()
+        Event::ClientSaw { deploy: number, event, data } => {
+            event == "peer" && *number == deploy.asked.deploy && data["node"] == name.as_str()
         }
         _ => false,
     });

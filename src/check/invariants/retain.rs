@@ -26,7 +26,7 @@ fn check(facts: &Facts<'_>) -> Judgement {
     inquiry.done()
 }
 
-fn not_over<'a>(facts: &Facts<'_>, deletion: &Deletion) -> Option<Finding<'a>> {
+fn not_over<'a>(facts: &Facts<'_>, deletion: &Deletion<'_>) -> Option<Finding<'a>> {
     let key = deletion.id.to_string().into();
     let shown = facts.row_at(deletion.node, &key, deletion.at)?;
     (!shown.row.is_terminal()).then(|| Finding {
@@ -39,7 +39,7 @@ fn not_over<'a>(facts: &Facts<'_>, deletion: &Deletion) -> Option<Finding<'a>> {
 }
 
 /// A peer is at work from the operation to its answer, or to its death.
-fn still_needed<'a>(facts: &Facts<'_>, deletion: &Deletion) -> Option<Finding<'a>> {
+fn still_needed<'a>(facts: &Facts<'_>, deletion: &Deletion<'_>) -> Option<Finding<'a>> {
     let asked = facts.operations.iter().filter(|operation| operation.id == deletion.id);
     let mut at_work = asked.filter(|operation| {
         operation.received < deletion.at && operation.answered.as_ref().is_none_or(|(at, _)| *at > deletion.at)

@@ -79,7 +79,7 @@ fn not_running<'a>(facts: &Facts<'_>, deploy: &Deploy, node: NodeIndex, at: At) 
 
 /// What lacks an entry point that it names goes live nowhere (spec 6), and is no success.
 fn runs_what_cannot_load<'a>(facts: &Facts<'_>, deploy: &Deploy) -> Option<Finding<'a>> {
-    let missing = deploy.asked.missing_entry?;
+    let missing = deploy.asked.missing_entry.as_ref()?;
     let went_live = facts.between(deploy.requested, facts.end()).find(|(_, entry)| match &entry.event {
         Event::Renamed { to, tree, .. } => *tree == deploy.asked.tree && to.starts_with("components/"),
         _ => false,
