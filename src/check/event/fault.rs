@@ -61,6 +61,23 @@ pub enum Fault {
         /// What.
         what: Cow<'static, str>,
     },
+    /// It fails on a real machine, where nobody chose that.
+    Broke {
+        /// What, by the kind of choice that stands for it in a simulated world.
+        what: Cow<'static, str>,
+        /// What the system says.
+        cause: String,
+    },
+}
+
+impl Fault {
+    /// What has failed, if that is what happened.
+    pub fn failed(&self) -> Option<&str> {
+        match self {
+            Self::Failed { what } | Self::Broke { what, .. } => Some(what),
+            Self::Delayed { .. } | Self::Cut { .. } | Self::Lost { .. } => None,
+        }
+    }
 }
 
 impl fmt::Display for Fault {
@@ -70,6 +87,7 @@ impl fmt::Display for Fault {
             Self::Cut { what, bytes, of } => write!(f, "{what} hands on {bytes} of {of} bytes"),
             Self::Lost { to, ms } => write!(f, "packets to {to} are lost for {ms} ms"),
             Self::Failed { what } => write!(f, "{what}"),
+            Self::Broke { what, cause } => write!(f, "{what}: {cause}"),
         }
     }
 }

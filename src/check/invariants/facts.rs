@@ -187,9 +187,8 @@ impl Row {
     }
 
     /// The outcome of a peer, by name.
-    pub fn outcome(&self, node: NodeIndex) -> Vec<&Value> {
-        let name = node.to_string();
-        self.peer_results.iter().filter(|outcome| outcome["node"] == name.as_str()).collect()
+    pub fn outcome(&self, name: &str) -> Vec<&Value> {
+        self.peer_results.iter().filter(|outcome| outcome["node"] == name).collect()
     }
 }
 
@@ -322,6 +321,17 @@ impl<'a> Facts<'a> {
         }
     }
 
+    /// A node's name, as rows have it.
+    pub fn name(&self, node: NodeIndex) -> String {
+        self.trace.name(node)
+    }
+
+    /// The node of this name.
+    pub fn node_named(&self, name: &str) -> Option<NodeIndex> {
+        let mut nodes = self.trace.entries().iter().filter_map(|entry| entry.node);
+        nodes.find(|node| self.name(*node) == name)
+    }
+
     /// The event at a place.
     pub fn entry(&self, at: At) -> &Entry {
         &self.trace.entries()[at]
@@ -363,7 +373,7 @@ impl<'a> Facts<'a> {
     pub fn swap_was_undone(&self, node: NodeIndex, project: &str, live: At, to: At) -> bool {
         let path = format!("components/{project}");
         let mut later = self.between(live + 1, to).filter(|(_, entry)| entry.node == Some(node));
-        let failed = |event: &Event| matches!(event, Event::Fault(Fault::Failed { what }) if what == "disk-fails");
+        let failed = |event: &Event| matches!(event, Event::Fault(fault) if fault.failed() == Some("disk-fails"));
         let mut disk_failed = false;
         later.any(|(_, entry)| {
             disk_failed |= failed(&entry.event);
@@ -559,7 +569,7 @@ impl<'a> Facts<'a> {
     /// Did something of this kind fail on a node between two places?
     pub fn failed_between(&self, node: NodeIndex, kind: &str, from: At, to: At) -> bool {
         let mut here = self.between(from, to).filter(|(_, entry)| entry.node == Some(node));
-        here.any(|(_, entry)| matches!(&entry.event, Event::Fault(Fault::Failed { what }) if what == kind))
+        here.any(|(_, entry)| matches!(&entry.event, Event::Fault(fault) if fault.failed() == Some(kind)))
     }
 
     /// How much longer faults of these kinds made things take on a node between two places, in all; milliseconds.

@@ -59,8 +59,8 @@ fn forwarded_lines_differ<'a>(
         forwarded.iter().all(|line| printed.any(|other| other == line))
     };
     let shown = facts.row_at(deploy.origin, &deploy.key()?, *at);
-    let succeeded =
-        shown.is_some_and(|shown| shown.row.outcome(peer).iter().any(|outcome| outcome["status"] == "success"));
+    let succeeded = shown
+        .is_some_and(|shown| shown.row.outcome(&facts.name(peer)).iter().any(|outcome| outcome["status"] == "success"));
     let complete = !succeeded || forwarded.len() == printed.len() || any_left_out(facts, id, peer);
     (!in_order || !complete).then(|| Finding {
         kind: "a peer's lines are not told as it printed them",
@@ -72,7 +72,7 @@ fn forwarded_lines_differ<'a>(
 }
 
 fn any_left_out(facts: &Facts<'_>, id: Uuid, peer: NodeIndex) -> bool {
-    let peer = peer.to_string();
+    let peer = facts.name(peer);
     facts.between(0, facts.end()).any(|(_, entry)| match &entry.event {
         Event::Journal(Journal::Progress { deployment_id, event, data }) => {
             *deployment_id == id
@@ -148,7 +148,7 @@ fn lines_differ<'a>(
 
 /// The lines told on a node: of its own installer, or of a peer's.
 fn told(facts: &Facts<'_>, node: NodeIndex, id: Uuid, stream: OutputStream, of: Option<NodeIndex>) -> Vec<String> {
-    let of = of.map(|peer| peer.to_string());
+    let of = of.map(|peer| facts.name(peer));
     let lines = facts.between(0, facts.end()).filter_map(|(_, entry)| match &entry.event {
         Event::Journal(Journal::Progress { deployment_id, event, data })
             if event == "install"

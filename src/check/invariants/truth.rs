@@ -5,7 +5,7 @@ use super::{
     verdict::{Finding, Inquiry},
 };
 use crate::{
-    check::{Event, Invariant, Judgement, NodeIndex, TreeDigest},
+    check::{Event, Fault, Invariant, Judgement, NodeIndex, TreeDigest},
     env::ExitStatus,
 };
 
@@ -129,7 +129,9 @@ fn failed_without_hardship<'a>(facts: &Facts<'_>, deploy: &Deploy, at: At) -> Op
         || deploy.blames_component(failure)
         || deploy.asked.deployment_timeout_ms.is_some()
         || deploy.asked.install_timeout_ms.is_some();
-    let hardship = facts.between(0, at).any(|(_, entry)| match &entry.event {
+    let hardship = facts.between(0, at).any(|(met, entry)| match &entry.event {
+        // Real nodes do not start at the same time.
+        Event::Fault(Fault::Broke { what, .. }) if what == "connect" => met > deploy.requested,
         Event::Fault(_) | Event::Crashed { .. } | Event::UploadAborted { .. } => true,
         Event::ProcessExited { status, .. } => *status != ExitStatus::Code(0),
         _ => false,
@@ -158,7 +160,7 @@ fn failed_for_nothing<'a>(facts: &Facts<'_>, deploy: &Deploy, at: At) -> Option<
         .all(|node| runs(facts, deploy, node, at) && is_served(facts, deploy, node, at));
     let peers = facts.peers_expected(deploy, at);
     let all_say_success =
-        peers.iter().all(|peer| row.outcome(*peer).iter().any(|outcome| outcome["status"] == "success"));
+        peers.iter().all(|peer| row.outcome(&facts.name(*peer)).iter().any(|outcome| outcome["status"] == "success"));
     // A build that is live and may not survive a power loss is no success.
     let not_durable = deploy.failure().is_some_and(|(_, failure)| failure["code"] == "swap_failed")
         && facts.lives(deploy.origin, &deploy.asked.project).iter().any(|(live, tree)| {
