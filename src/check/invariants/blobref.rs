@@ -126,10 +126,11 @@ fn given_up_in_vain<'a>(
 ) -> Option<Finding<'a>> {
     let blob = record.blob?;
     let BlobState::Failed { cause } = last.blobs.get(&blob)? else { return None };
-    let (writer, source) = facts.last.iter().find(|(node, _)| node.to_string() == record.version.node.as_str())?;
+    let writer = facts.node_named(record.version.node.as_str())?;
+    let source = facts.last.get(&writer)?;
     let names = source.rows.iter().any(|row| row.key == record.key && row.blob == Some(blob));
     let holds = names && source.blobs.get(&blob).is_some_and(is_whole);
-    (holds && facts.is_shared(*writer, node)).then(|| Finding {
+    (holds && facts.is_shared(writer, node)).then(|| Finding {
         kind: "a blob that its origin holds is given up",
         at,
         node: Some(node),

@@ -51,7 +51,7 @@ fn dispatched(facts: &Facts<'_>, deploy: &Deploy, at: At, answer: &Value) -> u64
     let peers = facts.peers_asked(deploy, at).into_iter();
     let went = peers.filter(|peer| {
         let mut operations = facts.operations.iter();
-        let name = peer.to_string();
+        let name = facts.name(*peer);
         let outcome =
             answer["replicated"].as_array().and_then(|all| all.iter().find(|one| one["node"] == name.as_str()));
         operations.any(|one| Some(one.id) == deploy.id && one.node == *peer && one.received < at)

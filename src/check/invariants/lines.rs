@@ -60,8 +60,8 @@ fn forwarded_lines_differ<'a>(
         forwarded.iter().all(|line| printed.any(|other| other == line))
     };
     let shown = facts.row_at(deploy.origin, &deploy.key()?, *at);
-    let succeeded =
-        shown.is_some_and(|shown| shown.row.outcome(peer).iter().any(|outcome| outcome["status"] == "success"));
+    let succeeded = shown
+        .is_some_and(|shown| shown.row.outcome(&facts.name(peer)).iter().any(|outcome| outcome["status"] == "success"));
     let complete = !succeeded || forwarded.len() == printed.len() || left_out(facts, id, peer) > 0;
     (!in_order || !complete).then(|| Finding {
         kind: "a peer's lines are not told as it printed them",
@@ -77,7 +77,7 @@ fn lines_vanish<'a>(facts: &Facts<'_>, deploy: &Deploy, peer: NodeIndex) -> Opti
     let id = deploy.id?;
     let (at, _) = deploy.answer.as_ref()?;
     let shown = facts.row_at(deploy.origin, &deploy.key()?, *at)?;
-    let succeeded = shown.row.outcome(peer).iter().any(|outcome| outcome["status"] == "success");
+    let succeeded = shown.row.outcome(&facts.name(peer)).iter().any(|outcome| outcome["status"] == "success");
     let both = |node, of| -> usize {
         [OutputStream::Stdout, OutputStream::Stderr].map(|stream| told(facts, node, id, stream, of).len()).iter().sum()
     };
@@ -94,10 +94,10 @@ fn lines_vanish<'a>(facts: &Facts<'_>, deploy: &Deploy, peer: NodeIndex) -> Opti
 
 /// How many of a peer's lines were told to have been left out.
 fn left_out(facts: &Facts<'_>, id: Uuid, peer: NodeIndex) -> u64 {
-    let peer = peer.to_string();
+    let peer = facts.name(peer);
     let counts = facts.between(0, facts.end()).filter_map(|(_, entry)| match &entry.event {
-        Event::Journal(Journal::Progress { deployment_id, event: "warning", data })
-            if *deployment_id == id && data["node"] == peer.as_str() =>
+        Event::Journal(Journal::Progress { deployment_id, event, data })
+            if *deployment_id == id && event == "warning" && data["node"] == peer.as_str() =>
         {
             data["lines"].as_u64()
         }
@@ -170,10 +170,11 @@ fn lines_differ<'a>(
 
 /// The lines told on a node: of its own installer, or of a peer's.
 fn told(facts: &Facts<'_>, node: NodeIndex, id: Uuid, stream: OutputStream, of: Option<NodeIndex>) -> Vec<String> {
-    let of = of.map(|peer| peer.to_string());
+    let of = of.map(|peer| facts.name(peer));
     let lines = facts.between(0, facts.end()).filter_map(|(_, entry)| match &entry.event {
-        Event::Journal(Journal::Progress { deployment_id, event: "install", data })
-            if entry.node == Some(node)
+        Event::Journal(Journal::Progress { deployment_id, event, data })
+            if event == "install"
+                && entry.node == Some(node)
                 && *deployment_id == id
                 && data["stream"] == stream.as_str()
                 && data["node"].as_str() == of.as_deref() =>

@@ -22,16 +22,16 @@ fn check(facts: &Facts<'_>) -> Judgement {
         inquiry.look(|| put_after(facts, end));
     }
     for put in &facts.puts {
-        inquiry.look(|| anothers_row(put));
+        inquiry.look(|| anothers_row(facts, put));
         inquiry.look(|| before_its_creation(facts, put));
     }
     inquiry.done()
 }
 
 /// A row has one writer (spec 1).
-fn anothers_row<'a>(put: &Put) -> Option<Finding<'a>> {
+fn anothers_row<'a>(facts: &Facts<'_>, put: &Put) -> Option<Finding<'a>> {
     let origin = put.row.origin_node.as_str();
-    (put.node.to_string() != origin).then(|| Finding {
+    (facts.name(put.node) != origin).then(|| Finding {
         kind: "a node puts another's row",
         at: put.started,
         node: Some(put.node),

@@ -38,7 +38,7 @@ fn check(facts: &Facts<'_>) -> Judgement {
     inquiry.done()
 }
 
-fn not_over<'a>(facts: &Facts<'_>, deletion: &Deletion) -> Option<Finding<'a>> {
+fn not_over<'a>(facts: &Facts<'_>, deletion: &Deletion<'_>) -> Option<Finding<'a>> {
     let key = deletion.id.to_string().into();
     let shown = facts.row_at(deletion.node, &key, deletion.at)?;
     (!shown.row.is_terminal()).then(|| Finding {
@@ -51,7 +51,7 @@ fn not_over<'a>(facts: &Facts<'_>, deletion: &Deletion) -> Option<Finding<'a>> {
 }
 
 /// A peer is at work from the operation to its answer, or to its death.
-fn still_needed<'a>(facts: &Facts<'_>, deletion: &Deletion) -> Option<Finding<'a>> {
+fn still_needed<'a>(facts: &Facts<'_>, deletion: &Deletion<'_>) -> Option<Finding<'a>> {
     let asked = facts.operations.iter().filter(|operation| operation.id == deletion.id);
     let mut at_work = asked.filter(|operation| {
         operation.received < deletion.at && operation.answered.as_ref().is_none_or(|(at, _)| *at > deletion.at)
@@ -114,7 +114,7 @@ fn keeps_too_many<'a>(facts: &Facts<'_>, deploy: &Deploy) -> Option<Finding<'a>>
     let kept = kept(facts).max()?;
     let failed = ["put-refused", "get-refused", "blob-fails"];
     let store_failed = failed.iter().any(|kind| facts.failed_between(deploy.origin, kind, deploy.requested, at));
-    let origin = deploy.origin.to_string();
+    let origin = facts.name(deploy.origin);
     let ends = |shown: &&Shown| {
         let row = &shown.row;
         let all_have_it = row.peer_results.iter().all(|outcome| outcome["status"] == "success");

@@ -162,7 +162,7 @@ impl Cluster {
             }
             seen.set(seen.get() + 1);
             client.stream.borrow_mut().see(progress);
-            let (event, data) = (progress.name(), progress.data());
+            let (event, data) = (progress.name().into(), progress.data());
             world.record(Some(origin), Event::ClientSaw { deploy: client.deploy, event, data: data.clone() });
         };
         let answer = self.on(origin, move |node| {
@@ -197,7 +197,7 @@ fn facts(component: &Component, number: u32, deploy: &Deploy) -> DeployFacts {
         payload_bytes: component.payload_bytes,
         payload_hash: component.hash.clone(),
         tree: component.digest(),
-        missing_entry: deploy.broken.map(|_| MISSING_ENTRY),
+        missing_entry: deploy.broken.map(|_| MISSING_ENTRY.into()),
         managers: deploy.managers(),
         archives: deploy.packs,
         claims_id: asked("deployment_id").is_some(),
