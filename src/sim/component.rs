@@ -163,6 +163,19 @@ impl Component {
         Arc::new(Self::packed(&self.name, tree))
     }
 
+    /// The component with this file in it as well.
+    pub fn with_file(&self, path: &str, text: &'static str) -> Arc<Self> {
+        let mut tree = self.tree.clone();
+        tree.insert(path.to_owned(), plain_file(text.into()));
+        Arc::new(Self::packed(&self.name, tree))
+    }
+
+    /// Is there something to install: a package.json, and no modules that come along (spec 9)?
+    pub fn installs(&self) -> bool {
+        matches!(self.tree.get("package.json"), Some(Entry::File { .. }))
+            && !self.tree.keys().any(|path| path == "node_modules" || path.starts_with("node_modules/"))
+    }
+
     fn manifest_with(&self, field: &str, value: serde_json::Value) -> String {
         let manifest = match self.tree.get("package.json") {
             Some(Entry::File { bytes, .. }) => serde_json::from_slice(bytes).ok(),

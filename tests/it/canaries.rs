@@ -86,6 +86,11 @@ const CANARIES: &[Canary] = &[
         let event = Journal::Unhandled { task: "flush".to_owned(), error: "the store refused".to_owned() };
         insert(trace, 1, N1, Event::Journal(event));
     }),
+    canary("INSTALL", "deploy", |trace| {
+        let started = position(trace, |event| matches!(event, Event::ProcessStarted { .. }));
+        let Event::ProcessStarted { command, .. } = &mut trace[started].event else { unreachable!("found as one") };
+        command.program = "yarn".to_owned();
+    }),
     canary("LINES", "deploy", |trace| {
         let line =
             |event: &Event| matches!(event, Event::Journal(Journal::Progress { event, .. }) if event == "install");

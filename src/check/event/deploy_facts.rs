@@ -23,6 +23,10 @@ pub struct DeployFacts {
     pub missing_entry: Option<Cow<'static, str>>,
     /// The package managers that the component asks for: a node may have none of them.
     pub managers: Vec<String>,
+    /// Is there something to install: a package.json, and no modules that come along? `None` where that is not known.
+    pub installs: Option<bool>,
+    /// What the request asks to run to install it.
+    pub install_command: Option<String>,
     /// How many archives come of the package that it names: one, or it cannot be deployed.
     pub archives: Option<u32>,
     /// The request brings the id of a deployment, which only members may do.

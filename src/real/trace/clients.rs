@@ -96,6 +96,8 @@ impl Client {
             tree: tree.unwrap_or(TreeDigest(0)),
             missing_entry: None,
             managers: Vec::new(),
+            installs: None,
+            install_command: request["install_command"].as_str().map(str::to_owned),
             archives: request["package"].is_string().then_some(1),
             claims_id: !request["deployment_id"].is_null(),
             replicated: request["replicated"] != false,
