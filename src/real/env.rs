@@ -153,7 +153,7 @@ pub(super) fn wall_clock_ms() -> u64 {
 
 /// Starts a task on this thread.
 #[expect(clippy::disallowed_methods, reason = "this is what `Env::spawn` is made of in this world")]
-pub(super) fn spawn(future: impl Future<Output = ()> + 'static) -> tokio::task::AbortHandle {
+pub(crate) fn spawn(future: impl Future<Output = ()> + 'static) -> tokio::task::AbortHandle {
     tokio::task::spawn_local(future).abort_handle()
 }
 

@@ -15,6 +15,7 @@ mod secret;
 mod serving;
 mod table;
 
+pub(crate) use self::{blocking::blocking, env::spawn};
 pub use self::{
     env::{Config, Member, RealEnv, StartError},
     secret::{Secret, WeakSecret},
