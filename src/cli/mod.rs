@@ -5,10 +5,16 @@
 
 #[cfg(feature = "real")]
 mod config;
+#[cfg(feature = "real")]
+mod deploy;
+#[cfg(feature = "real")]
+mod deployments;
 mod exit;
 #[cfg(feature = "sim")]
 mod explore;
 mod invariants;
+#[cfg(feature = "real")]
+mod live;
 #[cfg(feature = "sim")]
 mod museum;
 #[cfg(feature = "real")]
@@ -16,6 +22,8 @@ mod node;
 mod options;
 mod output;
 mod progress;
+#[cfg(feature = "real")]
+mod remote;
 #[cfg(feature = "sim")]
 mod replay;
 #[cfg(feature = "sim")]
@@ -82,6 +90,18 @@ enum Command {
     /// Runs one node of a real cluster, until SIGTERM or SIGINT
     #[cfg(feature = "real")]
     Node(node::Options),
+    /// Deploys a component on a running node, and shows how it goes; exit code 0 exactly when it succeeded
+    #[cfg(feature = "real")]
+    Deploy(deploy::Options),
+    /// Lists the deployments that a running node knows
+    #[cfg(feature = "real")]
+    Deployments(deployments::Options),
+    /// Shows a deployment's log, then what comes, to its end
+    #[cfg(feature = "real")]
+    Tail(deployments::TailOptions),
+    /// Deploys the payload of an earlier deployment again
+    #[cfg(feature = "real")]
+    Rollback(deploy::RollbackOptions),
 }
 
 /// Runs the command that the process was started with.
@@ -118,6 +138,14 @@ fn run(cli: &Cli) -> Result<Exit, Failure> {
         Some(Command::Traces(options)) => twice::print_traces(options),
         #[cfg(feature = "real")]
         Some(Command::Node(options)) => node::run(options),
+        #[cfg(feature = "real")]
+        Some(Command::Deploy(options)) => deploy::run(options),
+        #[cfg(feature = "real")]
+        Some(Command::Deployments(options)) => deployments::run(options),
+        #[cfg(feature = "real")]
+        Some(Command::Tail(options)) => deployments::tail(options),
+        #[cfg(feature = "real")]
+        Some(Command::Rollback(options)) => deploy::roll_back(options),
     }
 }
 

@@ -15,7 +15,10 @@ mod secret;
 mod serving;
 mod table;
 
-pub(crate) use self::{blocking::blocking, env::spawn};
+pub(crate) use self::{
+    blocking::blocking,
+    env::{spawn, wall_clock_ms},
+};
 pub use self::{
     env::{Config, Member, RealEnv, StartError},
     secret::{Secret, WeakSecret},
