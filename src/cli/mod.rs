@@ -4,6 +4,8 @@
 //! deployments is taken here. How each ends is an `Exit` or a `Failure`. A build without one of the worlds lacks its commands.
 
 #[cfg(feature = "real")]
+mod cluster;
+#[cfg(feature = "real")]
 mod config;
 #[cfg(feature = "real")]
 mod deploy;
@@ -87,6 +89,9 @@ enum Command {
     #[cfg(feature = "sim")]
     #[command(hide = true)]
     Traces(twice::TraceOptions),
+    /// Deploys a component on a cluster of real processes on this machine, and judges what came of it
+    #[cfg(feature = "real")]
+    Cluster(cluster::Options),
     /// Runs one node of a real cluster, until SIGTERM or SIGINT
     #[cfg(feature = "real")]
     Node(node::Options),
@@ -136,6 +141,8 @@ fn run(cli: &Cli) -> Result<Exit, Failure> {
         Some(Command::Museum(options)) => museum::run(options),
         #[cfg(feature = "sim")]
         Some(Command::Traces(options)) => twice::print_traces(options),
+        #[cfg(feature = "real")]
+        Some(Command::Cluster(options)) => cluster::run(options),
         #[cfg(feature = "real")]
         Some(Command::Node(options)) => node::run(options),
         #[cfg(feature = "real")]
