@@ -24,9 +24,7 @@ use tokio_io_timeout::TimeoutStream;
 use super::{
     Token,
     answer::{Answer, Refusal},
-    limits::{
-        ANSWER_UNREAD_MAX, HEAD_BYTES_MAX, HEAD_WITHIN, HEADERS_MAX, LINGER_MAX, REQUESTS_MAX, UNPROVEN_MAX,
-    },
+    limits::{ANSWER_UNREAD_MAX, HEAD_BYTES_MAX, HEAD_WITHIN, HEADERS_MAX, LINGER_MAX, REQUESTS_MAX, UNPROVEN_MAX},
     service::Service,
 };
 use crate::{

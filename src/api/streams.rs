@@ -84,14 +84,17 @@ pub(super) fn tail<E: Env>(tail: Tail<E>) -> Answer {
 fn tail_message(item: &TailItem) -> Message {
     match item {
         TailItem::Entry(entry) => message(&entry.event, &entry.data, Some(entry.seq)),
-        TailItem::End(row) if row.status == Status::Success => message("done", &json!({ "result": row.to_public() }), None),
+        TailItem::End(row) if row.status == Status::Success => {
+            message("done", &json!({ "result": row.to_public() }), None)
+        }
         TailItem::End(row) => message("error", &failure(row), None),
     }
 }
 
 /// The failure of a deployment, as the client of its deploy was told.
 fn failure(row: &Deployment) -> Value {
-    let mut told = json!({ "message": format!("the deployment is {}", row.status), "deployment_id": row.deployment_id });
+    let mut told =
+        json!({ "message": format!("the deployment is {}", row.status), "deployment_id": row.deployment_id });
     if let Some(error) = &row.error {
         told["message"] = json!(error.message);
         told["phase"] = json!(error.phase);

@@ -132,7 +132,8 @@ mod tests {
                 "completed_at": ended, "peer_results": [{ "node": "n2", "status": "success" }, { "node": "n3", "status": "failed" }],
             })
         };
-        let list = json!({ "deployments": [row("d-2", "installing", None), row("d-1", "failed", Some(2_500))], "total": 7 });
+        let list =
+            json!({ "deployments": [row("d-2", "installing", None), row("d-1", "failed", Some(2_500))], "total": 7 });
         insta::assert_snapshot!(render(&list));
         assert_eq!(render(&json!({ "deployments": [], "total": 0 })), "None of 0 deployments.\n");
     }

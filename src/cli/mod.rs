@@ -21,8 +21,10 @@ mod live;
 mod museum;
 #[cfg(feature = "real")]
 mod node;
+#[cfg(feature = "sim")]
 mod options;
 mod output;
+#[cfg(feature = "sim")]
 mod progress;
 #[cfg(feature = "real")]
 mod remote;
@@ -32,6 +34,7 @@ mod replay;
 mod scenarios;
 #[cfg(feature = "sim")]
 mod twice;
+mod whole;
 #[cfg(feature = "turmoil")]
 mod worlds;
 

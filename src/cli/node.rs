@@ -44,8 +44,7 @@ pub(super) fn run(options: &Options) -> Result<Exit, Failure> {
 
 /// Runs a story of the real world: on one thread, which only calls that block leave.
 pub(super) fn on_one_thread<T>(story: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    let runtime: Runtime =
-        runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::internal)?;
+    let runtime: Runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::internal)?;
     let local = LocalSet::new();
     let told = local.block_on(&runtime, story);
     // Tasks end where they stand, and installers with them.

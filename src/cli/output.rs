@@ -132,6 +132,7 @@ pub(super) fn printable(text: &str) -> String {
 }
 
 /// Memory, in MiB.
+#[cfg(feature = "sim")]
 pub(super) fn memory(bytes: u64) -> String {
     format!("{} MiB at most", count(bytes.div_ceil(1024 * 1024)))
 }

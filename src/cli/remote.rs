@@ -35,8 +35,9 @@ impl NodeOptions {
     pub(super) fn client(&self) -> Result<Client, Failure> {
         let token = match &self.token_file {
             Some(path) => read_secret(path).map_err(|why| Failure::Usage(format!("--token-file: {why}")))?,
-            None => std::env::var(TOKEN_VARIABLE)
-                .map_err(|_| Failure::Usage(format!("the node wants a token: set {TOKEN_VARIABLE}, or --token-file")))?,
+            None => std::env::var(TOKEN_VARIABLE).map_err(|_| {
+                Failure::Usage(format!("the node wants a token: set {TOKEN_VARIABLE}, or --token-file"))
+            })?,
         };
         Ok(Client::new(self.node.clone(), token))
     }

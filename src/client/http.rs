@@ -162,7 +162,8 @@ impl Client {
     }
 
     fn head(&self, accept: &str) -> hyper::http::request::Builder {
-        let head = Request::builder().method(Method::POST).uri("/").header(HOST, &self.address.0).header(ACCEPT, accept);
+        let head =
+            Request::builder().method(Method::POST).uri("/").header(HOST, &self.address.0).header(ACCEPT, accept);
         head.header(AUTHORIZATION, format!("Bearer {}", self.token))
     }
 

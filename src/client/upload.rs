@@ -67,9 +67,10 @@ impl Upload {
     pub(super) fn into_body(self) -> Pin<Box<dyn Body<Data = Bytes, Error = io::Error>>> {
         let (opening, closing) = (self.opening(), format!("\r\n--{}--\r\n", self.boundary));
         let failure = self.failure;
-        let payload = self.component.stream().map(move |piece| {
-            piece.inspect_err(|error| *failure.0.borrow_mut() = Some(error.to_string()))
-        });
+        let payload = self
+            .component
+            .stream()
+            .map(move |piece| piece.inspect_err(|error| *failure.0.borrow_mut() = Some(error.to_string())));
         let text = |text: String| stream::iter([Ok(Bytes::from(text))]);
         let body = text(opening).chain(payload).chain(text(closing));
         Box::pin(StreamBody::new(body.map(|piece| piece.map(Frame::data))))

@@ -112,7 +112,9 @@ pub(super) fn judge(states: &[NodeState], component: &Tree, findings: &mut Findi
     for state in states {
         let (node, row) = (&state.node, state.row());
         findings.expect(is_over(state.row.as_deref()), || format!("the row on {node} has not ended: {row}"));
-        findings.expect(state.row == states[0].row, || format!("the row on {node} is {row}, elsewhere {}", states[0].row()));
+        findings.expect(state.row == states[0].row, || {
+            format!("the row on {node} is {row}, elsewhere {}", states[0].row())
+        });
         if let Some(missing) = state.build.as_ref().and_then(|build| trees::lacks(build, component)) {
             findings.add(format!("the live build on {node} is not whole: `{}`", missing.display()));
         }

@@ -23,8 +23,8 @@ use self::{
 use super::{
     exit::{Exit, Failure},
     node::on_one_thread,
-    options::whole,
     output,
+    whole::whole,
 };
 use crate::{client::Component, deploy::slots::ProjectName};
 
@@ -74,7 +74,8 @@ pub(super) fn run(options: &Options) -> Result<Exit, Failure> {
 
 fn project(options: &Options) -> Result<ProjectName, Failure> {
     let named = options.project.clone().unwrap_or_else(|| name_of(&options.component));
-    ProjectName::parse(&named).map_err(|error| Failure::Usage(format!("`{named}` is no project: it {error}; set --project")))
+    ProjectName::parse(&named)
+        .map_err(|error| Failure::Usage(format!("`{named}` is no project: it {error}; set --project")))
 }
 
 fn name_of(component: &Path) -> String {

@@ -122,9 +122,8 @@ fn ports(nodes: u8) -> io::Result<Vec<Ports>> {
         held.push(listener);
         io::Result::Ok(address)
     };
-    let ports = (1..=nodes).map(|number| {
-        Ok(Ports { name: format!("n{number}"), rows: free()?, operations: free()?, api: free()? })
-    });
+    let ports = (1..=nodes)
+        .map(|number| Ok(Ports { name: format!("n{number}"), rows: free()?, operations: free()?, api: free()? }));
     ports.collect()
 }
 

@@ -87,7 +87,11 @@ impl<'a> Story<'a> {
             process.serves(&self.place.client(name)).await.map_err(|why| self.with_log(name, &why))?;
         }
         let count = things(self.names.len() as u64, "node");
-        output::error_line(&format!("{count} up; {} serves {}", self.origin(), self.place.client(self.origin()).address()));
+        output::error_line(&format!(
+            "{count} up; {} serves {}",
+            self.origin(),
+            self.place.client(self.origin()).address()
+        ));
         Ok(processes)
     }
 
@@ -132,7 +136,12 @@ impl<'a> Story<'a> {
     }
 
     /// A deploy in which a node dies and comes back.
-    async fn deploy_and_kill(&mut self, kill: &Kill, processes: &mut Processes, component: &Tree) -> Result<(), Failure> {
+    async fn deploy_and_kill(
+        &mut self,
+        kill: &Kill,
+        processes: &mut Processes,
+        component: &Tree,
+    ) -> Result<(), Failure> {
         let (deployed, death) = self.deploy_while_killing(kill, processes).await?;
         let Some(Death { id, tail }) = death else {
             self.findings.add(format!("{} was never seen in phase {}: nobody was killed", kill.node, kill.phase));
@@ -166,9 +175,12 @@ impl<'a> Story<'a> {
         let findings = &mut self.findings;
         if let Some(tail) = tail {
             let exit = tail.exit;
-            findings.expect(exit == ClientExit::Failure, || format!("the tail on a peer ended with {exit:?}, not an error"));
+            findings.expect(exit == ClientExit::Failure, || {
+                format!("the tail on a peer ended with {exit:?}, not an error")
+            });
             findings.expect(row == "failed", || format!("the origin died, and its row is {row}"));
-            return findings.expect(deployed.exit != ClientExit::Success, || "the origin died, and told of success".to_owned());
+            return findings
+                .expect(deployed.exit != ClientExit::Success, || "the origin died, and told of success".to_owned());
         }
         let told = match deployed.exit {
             ClientExit::Success => "success",
@@ -220,7 +232,10 @@ impl<'a> Story<'a> {
         while let Some(told) = follow.next().await {
             end = told.data;
         }
-        output::error_line(&format!("the tail on {node} ended: {}", end["message"].as_str().unwrap_or("without a word")));
+        output::error_line(&format!(
+            "the tail on {node} ended: {}",
+            end["message"].as_str().unwrap_or("without a word")
+        ));
         Deployed { exit: follow.exit(), end }
     }
 
@@ -243,7 +258,10 @@ impl<'a> Story<'a> {
             output::print("\nAll as promised.\n")?;
             return Ok(Exit::Sound);
         }
-        output::print(&format!("\nNot as promised:\n{}\n", lines.iter().map(|line| format!("- {line}\n")).collect::<String>()))?;
+        output::print(&format!(
+            "\nNot as promised:\n{}\n",
+            lines.iter().map(|line| format!("- {line}\n")).collect::<String>()
+        ))?;
         Ok(Exit::Violation)
     }
 }

@@ -99,9 +99,8 @@ fn of_archive(path: &Path) -> io::Result<Tree> {
 fn hoisted(tree: Tree) -> Tree {
     let top = tree.keys().next().and_then(|first| first.components().next()).map(|top| PathBuf::from(top.as_os_str()));
     let inner = |top: &PathBuf| {
-        let is_inside = |(name, entry): (&PathBuf, &Entry)| {
-            name.starts_with(top) && (name != top || *entry == Entry::Directory)
-        };
+        let is_inside =
+            |(name, entry): (&PathBuf, &Entry)| name.starts_with(top) && (name != top || *entry == Entry::Directory);
         tree.iter().all(is_inside)
     };
     let Some(top) = top.filter(inner) else { return tree };
