@@ -16,14 +16,13 @@ fn cluster(folder: &TempDir, args: &[&str]) -> (Option<i32>, String) {
     (output.status.code(), String::from_utf8(said).unwrap())
 }
 
-/// A component whose install on `node` waits to be killed, the first time.
-fn component_that_waits_on(node: &str) -> TempDir {
+/// A component whose first install on `node` lasts until it is killed: by then the node's operation log holds `entry` once.
+/// What the kill leaves behind ends when the node clears away what was staged.
+fn component_that_waits_on(node: &str, entry: &str) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let mark = folder.path().join("mark");
-    // Longer than a test may take: only the kill, or the mark of the first time, gets past it.
     let script = format!(
-        "case $PWD in */{node}/*) [ -e {mark} ] || {{ touch {mark}; exec sleep 300; }};; esac",
-        mark = mark.display()
+        "case $PWD in */{node}/*) [ $(grep -c {entry} ${{PWD%%/staging/*}}/journal.jsonl) -ge 2 ] || \
+         while [ -e $PWD/package.json ]; do sleep 0.05; done;; esac"
     );
     let manifest = json!({
         "name": "shop", "version": "1.0.0", "dependencies": { "till": "file:./till" }, "scripts": { "postinstall": script },
@@ -46,7 +45,7 @@ fn a_component_with_a_dependency_is_installed_by_three_processes() {
 
 #[test]
 fn a_peer_that_is_killed_in_mid_install_fails_the_deploy_by_name_and_the_next_one_succeeds() {
-    let folder = component_that_waits_on("n2");
+    let folder = component_that_waits_on("n2", "operation_received");
     let (code, said) = cluster(&folder, &["--kill", "n2@install"]);
     assert_eq!(code, Some(0), "{said}");
     for says in
@@ -58,7 +57,7 @@ fn a_peer_that_is_killed_in_mid_install_fails_the_deploy_by_name_and_the_next_on
 
 #[test]
 fn an_origin_that_is_killed_in_mid_install_leaves_a_failed_row_and_its_tail_ends_with_an_error() {
-    let folder = component_that_waits_on("n1");
+    let folder = component_that_waits_on("n1", "prepare");
     let (code, said) = cluster(&folder, &["--kill", "n1@install"]);
     assert_eq!(code, Some(0), "{said}");
     for says in ["The deploy's stream broke off", "the tail on n2 ended: the origin restarted", "A second deploy"] {

@@ -1,19 +1,34 @@
 //! `--kill NODE@PHASE`: which node is killed, and when.
 //!
 //! A phase of the origin stands in its stream; that of a peer stands nowhere but in the peer's own operation log, which every
-//! node writes as it goes. So that is what is watched, for the origin too.
+//! node writes as it goes. So that is what is watched, for the origin too. An install is killed once its installer is seen at
+//! work, by what it prints or by the `node_modules` that it makes: at its first moment there would be nothing to leave half done.
 
-use std::{fs, io, io::Read, io::Seek, path::PathBuf, str::FromStr, time::Duration};
+use std::{
+    fs,
+    future::pending,
+    io::{self, Read, Seek},
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
 
 use serde_json::Value;
 use tokio::time::sleep;
 use uuid::Uuid;
+use walkdir::WalkDir;
 
 /// How often a log is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 
+/// The phase in which an installer runs.
+const INSTALL: &str = "install";
+
+/// How deep below the staging directory a build has its packages: it may stand in a directory that is hoisted.
+const NODE_MODULES_DEPTH: usize = 3;
+
 /// The phases that every node goes through.
-const OF_EVERY_NODE: [&str; 3] = ["extract", "install", "load"];
+const OF_EVERY_NODE: [&str; 3] = ["extract", INSTALL, "load"];
 
 /// Those of the origin alone.
 const OF_THE_ORIGIN: [&str; 2] = ["prepare", "replicate"];
@@ -80,39 +95,61 @@ impl JournalTail {
         }
     }
 
-    /// Resolves when the node begins a phase.
-    pub(super) async fn begins(&mut self, phase: &str) -> io::Result<()> {
+    /// Resolves when the node is at work in a phase. Builds are staged in `staging`.
+    pub(super) async fn works_in(&mut self, phase: &str, staging: &Path) -> io::Result<()> {
+        while !is_phase(&self.next().await?, phase, "start") {}
+        if phase != INSTALL {
+            return Ok(());
+        }
         loop {
-            let entry = self.next().await?;
-            if entry["event"] == "phase" && entry["data"]["phase"] == phase && entry["data"]["status"] == "start" {
-                return Ok(());
+            match self.look()? {
+                Some(entry) if is_phase(&entry, phase, "done") => return pending().await,
+                Some(entry) if entry["event"] == "install" => return Ok(()),
+                Some(_) => {}
+                None if has_node_modules(staging) => return Ok(()),
+                None => sleep(LOOK_EVERY).await,
             }
         }
     }
 
     async fn next(&mut self) -> io::Result<Value> {
         loop {
-            if let Some(end) = self.unread.iter().position(|&byte| byte == b'\n') {
-                let line: Vec<u8> = self.unread.drain(..=end).collect();
-                return serde_json::from_slice(&line).map_err(io::Error::other);
-            }
-            if !self.read()? {
-                sleep(LOOK_EVERY).await;
+            match self.look()? {
+                Some(entry) => return Ok(entry),
+                None => sleep(LOOK_EVERY).await,
             }
         }
     }
 
-    /// Reads what has been written since; false when nothing was.
-    fn read(&mut self) -> io::Result<bool> {
+    /// The next entry, if it has been written.
+    fn look(&mut self) -> io::Result<Option<Value>> {
+        self.read()?;
+        let Some(end) = self.unread.iter().position(|&byte| byte == b'\n') else { return Ok(None) };
+        let line: Vec<u8> = self.unread.drain(..=end).collect();
+        serde_json::from_slice(&line).map(Some).map_err(io::Error::other)
+    }
+
+    /// Reads what has been written since.
+    fn read(&mut self) -> io::Result<()> {
         let mut file = match fs::File::open(&self.path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             file => file?,
         };
         file.seek(io::SeekFrom::Start(self.offset))?;
-        let bytes = file.read_to_end(&mut self.unread)?;
-        self.offset += bytes as u64;
-        Ok(bytes > 0)
+        self.offset += file.read_to_end(&mut self.unread)? as u64;
+        Ok(())
     }
+}
+
+fn is_phase(entry: &Value, phase: &str, status: &str) -> bool {
+    entry["event"] == "phase" && entry["data"]["phase"] == phase && entry["data"]["status"] == status
+}
+
+/// Has a package manager begun to fill a staged build?
+fn has_node_modules(staging: &Path) -> bool {
+    let below = WalkDir::new(staging).min_depth(1).max_depth(NODE_MODULES_DEPTH);
+    // What goes away meanwhile is not there.
+    below.into_iter().filter_map(Result::ok).any(|entry| entry.file_name() == "node_modules")
 }
 
 #[cfg(test)]

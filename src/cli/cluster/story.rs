@@ -144,7 +144,8 @@ impl<'a> Story<'a> {
     ) -> Result<(), Failure> {
         let (deployed, death) = self.deploy_while_killing(kill, processes).await?;
         let Some(Death { id, tail }) = death else {
-            self.findings.add(format!("{} was never seen in phase {}: nobody was killed", kill.node, kill.phase));
+            self.findings
+                .add(format!("{} was never seen at work in phase {}: nobody was killed", kill.node, kill.phase));
             return Ok(());
         };
         output::print(&format!("\n{} was killed in phase {}, and has been started again.\n\n", kill.node, kill.phase))?;
@@ -205,7 +206,7 @@ impl<'a> Story<'a> {
             }
         };
         let die = async {
-            journal.begins(&kill.phase).await.map_err(watching)?;
+            journal.works_in(&kill.phase, &self.place.of(&kill.node).join("staging")).await.map_err(watching)?;
             let process = processes.get_mut(&kill.node).expect("the plan names a node of the cluster");
             is_dying.set(true);
             process.kill().await?;
