@@ -102,7 +102,9 @@ fn line_of(text: &str, at: usize) -> usize {
 fn parse(text: &str, folder: &Path) -> Result<NodeConfig, Mistake> {
     let file: File = toml::from_str(text).map_err(|error| {
         let at = error.span().map(|span| span.start);
-        let key = at.map(|at| key_at(text, at)).filter(|key| !key.is_empty());
+        // What is missing or unknown is named already.
+        let is_value = error.message().starts_with("invalid");
+        let key = at.map(|at| key_at(text, at)).filter(|key| is_value && !key.is_empty());
         let key = key.map(|key| format!("`{key}`: ")).unwrap_or_default();
         Mistake { at, what: format!("{key}{}", error.message()) }
     })?;
@@ -115,11 +117,13 @@ fn parse(text: &str, folder: &Path) -> Result<NodeConfig, Mistake> {
             name: file.name.get_ref().as_str().into(),
             directory: folder.join(&file.directory),
             members: file.members.iter().map(|(name, member)| (name.as_str().into(), member.parsed())).collect(),
-            secret: Secret::new(secret.text).map_err(|error| Mistake { at: secret.at, what: error.to_string() })?,
+            secret: Secret::new(secret.text)
+                .map_err(|error| Mistake { at: secret.at, what: format!("`secret`: {error}") })?,
             settings: settings(&file.settings)?,
         },
         api: *file.api.address.get_ref(),
-        token: Token::new(&token.text).map_err(|error| Mistake { at: token.at, what: format!("`api`: {error}") })?,
+        token: Token::new(&token.text)
+            .map_err(|error| Mistake { at: token.at, what: format!("`api.token`: {error}") })?,
     })
 }
 
