@@ -1,7 +1,8 @@
-//! A client that goes away in the middle of its upload; and then another that does not.
+//! A client that goes away in the middle of its upload; and then another that does not, or hangs up later.
 //!
-//! Simulates a broken upload at any byte. Fails when the row keeps a payload that never was whole, when a partial blob
-//! stays, when the first cause is lost, or when the next deploy suffers from it.
+//! Simulates a broken upload at any byte, and a client that closes its connection in mid-deploy. Fails when the row keeps a
+//! payload that never was whole, when a partial blob stays, when the first cause is lost, when the next deploy suffers from
+//! it, or when a deploy does not end because nobody waits for it.
 
 use crate::{
     check::NodeIndex,
@@ -10,7 +11,7 @@ use crate::{
 
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "client-leaves",
-    summary: "an upload that breaks off at some byte, then a whole one",
+    summary: "an upload that breaks off at some byte, then a whole one, whose client may hang up later",
     tell: |cluster| Box::pin(tell(cluster)),
 };
 
@@ -19,6 +20,8 @@ async fn tell(cluster: Cluster) {
     let mut leaving = cluster.component();
     leaving.leaves_after = Some(cluster.choose_from(&[700, 0, 1, 10_000, 1 << 30]));
     let _ = cluster.deploy(origin, leaving).await;
-    let _ = cluster.deploy(origin, cluster.component()).await;
+    let mut hanging_up = cluster.component();
+    hanging_up.hangs_up_after = cluster.choose_from(&[None, Some(2), Some(3), Some(5), Some(9)]);
+    let _ = cluster.deploy(origin, hanging_up).await;
     cluster.settle().await;
 }

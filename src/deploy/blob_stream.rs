@@ -106,7 +106,6 @@ impl<'a, B: Blobs> BlobStream<'a, B> {
             BlobState::Missing if self.offset > 0 => Err(BlobReadError::Gone { id: self.id }),
             // Its row came first, or a fresh transfer of it will begin.
             BlobState::Missing => Ok(false),
-            BlobState::Failed { .. } if self.offset == 0 => Ok(false),
             BlobState::Failed { cause } => Err(BlobReadError::Incomplete { id: self.id, why: cause.clone() }),
         }
     }

@@ -118,7 +118,8 @@ pub(super) async fn build<E: Env>(
     let plan = Plan { budget: plan.budget.not_counting_since(waiting_since), ..*plan };
     let built = stage_and_swap(env, locks, progress, &plan, slots.clone()).await;
     match &built {
-        Ok(()) | Err(BuildError::Swap(SwapError::NotDurable { .. })) => {
+        // What the disk said of a swap may not be durable: nothing of before or after goes until it is.
+        Ok(()) | Err(BuildError::Swap(SwapError::NotDurable { .. } | SwapError::Disk { .. })) => {
             remove(env, slots.staged).await;
             clear(env, locks, project).await;
         }

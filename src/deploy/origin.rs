@@ -11,6 +11,7 @@ use super::{
     carried::{self, CarryError},
     dispatch::{Heard, dispatch},
     event::{Event, PhaseStatus, ProgressEmitter},
+    event_log::shorten_text,
     journal::journal_progress,
     operation::{Operation, PeerDeploy},
     outcome::PeerResult,
@@ -308,12 +309,12 @@ impl<E: Env> Deploy<'_, E> {
 
     /// Ends the row as failed. A store that refuses even that never hides the deploy's own cause.
     async fn fail(&self, recorder: &Recorder<E>, failure: &Failure) -> Value {
-        let error = DeployFailure {
-            message: failure.to_string(),
-            code: failure.code(),
-            phase: Some(failure.phase().to_owned()),
-        };
+        let mut message = failure.to_string();
+        // A row must fit a frame, whatever an archive's entries are named.
+        shorten_text(&mut message);
+        let error = DeployFailure { message, code: failure.code(), phase: Some(failure.phase().to_owned()) };
         let _ = recorder.finish(Status::Failed, Some(error)).await;
+        retention::apply(self.env, self.progress, &self.request.project, self.id).await;
         self.told(failure)
     }
 

@@ -71,6 +71,14 @@ impl PeerResult {
         matches!(self, Self::Outcome(outcome) if outcome.status == "success")
     }
 
+    /// Why it is no success, for programs, if that was said.
+    pub fn code(&self) -> Option<&str> {
+        match self {
+            Self::Outcome(Outcome { error: Some(error), .. }) => error.code.as_deref(),
+            _ => None,
+        }
+    }
+
     /// Why it is no success, for people.
     pub fn cause(&self) -> String {
         match self {

@@ -16,9 +16,14 @@ use crate::{
     replication::membership::give_up_on_strangers,
 };
 
+/// The code of a deployment whose origin died.
+pub(super) const ORIGIN_RESTARTED: &str = "origin_restarted";
+
 /// Brings the node's devices in order; returns the deployments that its death interrupted. No deploy may be under way.
 pub(super) async fn recover<E: Env>(env: &E) -> Vec<Deployment> {
-    until_done(env, "recovery of the builds", || slots::recover(env.disk())).await;
+    for (project, cause) in until_done(env, "recovery of the builds", || slots::recover(env.disk())).await {
+        drop_told(env, &format!("recovery of the builds of `{project}`"), &cause);
+    }
     let rows = until_done(env, "recovery of the rows", || env.table().scan()).await;
     until_done(env, "recovery of the blobs", || delete_orphans(env, &rows)).await;
     give_up_on_strangers(env, &rows).await;
@@ -39,7 +44,7 @@ pub(super) async fn end_interrupted<E: Env>(env: &E, interrupted: Vec<Deployment
     for mut row in interrupted {
         row.error = Some(DeployFailure {
             message: "the origin restarted before the deployment had ended; deploy again".to_owned(),
-            code: Some("origin_restarted".to_owned()),
+            code: Some(ORIGIN_RESTARTED.to_owned()),
             phase: row.phase.clone(),
         });
         row.status = Status::Failed;

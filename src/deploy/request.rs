@@ -129,9 +129,15 @@ fn project(fields: &Map<String, Value>) -> Result<ProjectName, InvalidRequest> {
     ProjectName::parse(&name).map_err(|error| invalid("project", error.to_string()))
 }
 
+/// The longest text of a request: a row must fit a frame of the replication channel.
+const TEXT_BYTES_MAX: usize = 64 * 1024;
+
 fn text(fields: &Map<String, Value>, field: &'static str) -> Result<Option<String>, InvalidRequest> {
     match fields.get(field) {
         None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) if text.len() > TEXT_BYTES_MAX => {
+            Err(invalid(field, format!("has {} bytes: at most {TEXT_BYTES_MAX} are taken", text.len())))
+        }
         Some(Value::String(text)) if !text.is_empty() => Ok(Some(text.clone())),
         Some(other) => Err(invalid(field, format!("must be a text that is not empty, not {other}"))),
     }

@@ -86,8 +86,11 @@ pub async fn serve_all<E: Env>(env: &E, mut failed: impl FnMut(&ProjectName, Res
             Ok(id) => switch(env, &project, id).await,
             Err(error) => Err(error),
         };
-        if let Err(error) = served {
-            failed(&project, error);
+        match served {
+            Ok(()) => {}
+            // The disk may say more the next time.
+            Err(RestartError::Unreadable(cause)) if !slots::is_strange(&cause) => return Err(cause),
+            Err(error) => failed(&project, error),
         }
     }
     Ok(())

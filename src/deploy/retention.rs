@@ -12,6 +12,7 @@ use super::{
     event::{Event, ProgressEmitter},
     outcome::PeerResult,
     reading::delete::drop_payload,
+    recovery::ORIGIN_RESTARTED,
     retry::drop_told,
     row::{Deployment, Status},
     slots::ProjectName,
@@ -50,14 +51,19 @@ impl Retention {
         }
     }
 
-    /// Which of the `rows` lose their payloads, and why, after deployment `finished` of `project` has succeeded on `node`.
+    /// Which of the `rows` lose their payloads, and why, after deployment `finished` of `project` has ended on `node`.
     pub fn to_drop(self, rows: Vec<Deployment>, finished: &Finished<'_>) -> Vec<(Deployment, &'static str)> {
         let mut rows: Vec<_> = rows.into_iter().filter(|row| row.project == *finished.project).collect();
         rows.retain(|row| row.payload_blob.is_some());
         rows.sort_by_key(|row| Reverse((row.stamp, row.deployment_id)));
+        // What runs now stays to be brought back, however many failures came after it.
+        let failed = rows.iter().any(|row| row.deployment_id == finished.id && row.status == Status::Failed);
+        let running = rows.iter().find(|row| failed && row.status == Status::Success).map(|row| row.deployment_id);
+        rows.retain(|row| Some(row.deployment_id) != running);
         let judged = rows.into_iter().enumerate().filter_map(|(newer, row)| {
             let too_large = self.payload_bytes_max.is_some_and(|max| row.payload_size.unwrap_or(0) > max);
-            let why = match row.deployment_id == finished.id && too_large {
+            let just_succeeded = row.deployment_id == finished.id && row.status == Status::Success;
+            let why = match just_succeeded && too_large {
                 true => "too_large",
                 false if newer >= self.payloads_kept => "superseded",
                 false => return None,
@@ -81,18 +87,27 @@ pub struct Finished<'a> {
     pub now_ms: u64,
 }
 
-/// May a peer still need the payload? A peer that has answered success has installed it; of all others nothing is known.
+/// Phases in which a deploy that fails has not turned to its peers yet.
+const PHASES_BEFORE_PEERS: [&str; 5] = ["prepare", "extract", "install", "load", "swap"];
+
+/// May a peer still need the payload? A peer that has answered success has installed it, and none was asked by a deploy
+/// that failed before; of all others nothing is known, nor of one whose origin died.
 fn may_be_needed(row: &Deployment, now_ms: u64) -> bool {
     let all_have_it = row.status == Status::Success && row.peer_results.iter().all(PeerResult::is_success);
+    let none_was_asked = row.status == Status::Failed
+        && row.error.as_ref().is_some_and(|error| {
+            let phase = error.phase.as_deref().unwrap_or_default();
+            error.code.as_deref() != Some(ORIGIN_RESTARTED) && PHASES_BEFORE_PEERS.contains(&phase)
+        });
     let long_over = row.completed_at.is_some_and(|at| {
         let over = Duration::from_millis(now_ms.saturating_sub(at));
         row.status.is_terminal() && over > PEERS_DONE_AFTER
     });
-    !all_have_it && !long_over
+    !(all_have_it || none_was_asked || long_over)
 }
 
-/// Lets go what is not kept after a deploy has succeeded, and tells those who listen to it. What fails is told and left to
-/// the next deploy: a deploy that has succeeded does not fail for it.
+/// Lets go what is not kept after a deploy has ended, and tells those who listen to it. What fails is told and left to
+/// the next deploy: no outcome changes for it.
 pub(super) async fn apply<E: Env>(env: &E, progress: &ProgressEmitter, project: &ProjectName, id: Uuid) {
     let records = match env.table().scan().await {
         Ok(records) => records,
@@ -150,11 +165,32 @@ mod tests {
     }
 
     #[test]
+    fn what_failed_before_any_peer_was_asked_is_counted_like_a_success() {
+        let failed = |number, phase| {
+            row(number, json!({ "status": "failed", "error": { "message": "m", "phase": phase, "code": "c" } }))
+        };
+        let rows = vec![failed(1, "install"), failed(2, "swap"), failed(3, "replicate"), failed(9, "install")];
+        assert_eq!(dropped(1, Some(99), rows), [(2, "superseded"), (1, "superseded")]);
+    }
+
+    #[test]
+    fn failures_do_not_push_out_what_runs() {
+        let failed = |number| {
+            let error = json!({ "message": "m", "phase": "install", "code": "install_failed" });
+            row(number, json!({ "status": "failed", "error": error }))
+        };
+        let rows = vec![row(1, json!({})), row(2, json!({})), failed(3), failed(9)];
+        assert_eq!(dropped(1, None, rows), [(3, "superseded"), (1, "superseded")]);
+    }
+
+    #[test]
     fn what_a_peer_may_still_need_is_kept() {
         let failed_peer = json!([{ "node": "n2", "status": "failed", "error": { "message": "slow" } }]);
         for change in [
             json!({ "status": "replicating", "completed_at": null }),
             json!({ "status": "failed" }),
+            json!({ "status": "failed", "error": { "message": "m", "phase": "replicate" } }),
+            json!({ "status": "failed", "error": { "message": "m", "phase": "install", "code": "origin_restarted" } }),
             json!({ "peer_results": failed_peer }),
             json!({ "origin_node": "n2" }),
         ] {

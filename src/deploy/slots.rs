@@ -198,7 +198,13 @@ fn named_by(target: &Path) -> io::Result<BuildId> {
 }
 
 fn strange(path: &Path) -> io::Error {
-    io::Error::other(format!("{} is no build that drydock made: move it away", path.display()))
+    let why = format!("{} is no build that drydock made: move it away", path.display());
+    io::Error::new(io::ErrorKind::InvalidData, why)
+}
+
+/// Does it say that a live path holds what drydock did not make? No device will say otherwise the next time.
+pub fn is_strange(cause: &io::Error) -> bool {
+    cause.kind() == io::ErrorKind::InvalidData
 }
 
 /// Why a build did not go live.
@@ -308,8 +314,9 @@ async fn undo(disk: &impl Disk, project: &ProjectName, previous: Option<&BuildId
 }
 
 /// After a crash: clears what was staged, links that never went live, and builds that no link leads to. Run once at
-/// start, before any deploy.
-pub async fn recover(disk: &impl Disk) -> io::Result<()> {
+/// start, before any deploy. Returns the projects whose live path holds what drydock did not make, and what is wrong
+/// there: they are left as they are.
+pub async fn recover(disk: &impl Disk) -> io::Result<Vec<(ProjectName, io::Error)>> {
     disk.create_dir_all(Path::new(COMPONENTS)).await?;
     disk.create_dir_all(Path::new(BUILDS)).await?;
     // What goes live later syncs its own directories, and relies on the names of these two.
@@ -320,12 +327,17 @@ pub async fn recover(disk: &impl Disk) -> io::Result<()> {
             disk.remove_all(&Path::new(COMPONENTS).join(name)).await?;
         }
     }
+    // What is live must be so after the next loss of power too, before what was live goes.
+    disk.sync_dir(Path::new(COMPONENTS)).await?;
+    let mut strange = Vec::new();
     for (name, _) in disk.read_dir(Path::new(BUILDS)).await? {
-        if let Ok(project) = ProjectName::parse(&name) {
-            clear_builds(disk, &project).await?;
+        let Ok(project) = ProjectName::parse(&name) else { continue };
+        match clear_builds(disk, &project).await {
+            Err(cause) if is_strange(&cause) => strange.push((project, cause)),
+            cleared => cleared?,
         }
     }
-    disk.sync_dir(Path::new(COMPONENTS)).await
+    Ok(strange)
 }
 
 async fn clear_builds(disk: &impl Disk, project: &ProjectName) -> io::Result<()> {

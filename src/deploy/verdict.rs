@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::outcome::{self, PeerResult};
-use crate::env::NodeName;
+use crate::{env::NodeName, replication::operations::CONNECT_FAILED};
 
 /// Whom a deploy is for, and what came of each.
 #[derive(Clone, Debug, Default)]
@@ -42,9 +42,10 @@ impl Coverage {
         self.expected.len()
     }
 
-    /// Of how many expected peers something came.
+    /// To how many expected peers the operation went: to those that a connection came about to.
     pub fn dispatched(&self) -> usize {
-        self.expected.iter().filter(|peer| self.outcome_of(peer).is_some()).count()
+        let reached = |outcome: &PeerResult| outcome.code() != Some(CONNECT_FAILED);
+        self.expected.iter().filter(|peer| self.outcome_of(peer).is_some_and(reached)).count()
     }
 
     /// How many expected peers answered success.

@@ -56,11 +56,14 @@ pub enum CallError {
     TooLong(usize),
 }
 
+/// The code of [`CallError::Connect`].
+pub const CONNECT_FAILED: &str = "connect_failed";
+
 impl CallError {
     /// A word for programs.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Connect { .. } => "connect_failed",
+            Self::Connect { .. } => CONNECT_FAILED,
             Self::Broken(_) => "connection_broken",
             Self::Silent => "connection_silent",
             Self::Deadline(_) => "no_answer",
@@ -157,7 +160,14 @@ async fn take<E: Env>(env: &E, accepted: Accepted<impl Duplex>, handler: &Handle
     let Accepted { peer, stream } = accepted;
     let (reader, writer) = split(stream);
     let (mut reader, mut writer) = (FrameReader::new(reader), FrameWriter::new(writer));
-    let operation = match read_operation(env, &peer, &mut reader).await {
+    let notes = Notes::new(env);
+    // A large operation takes its time to come: the caller must not take that for silence.
+    let read = tokio::select! {
+        biased;
+        read = read_operation(env, &peer, &mut reader) => read,
+        never = keep_talking(&mut writer, &notes) => match never {},
+    };
+    let operation = match read {
         Ok(operation) => operation,
         Err(error) => {
             // The other end may be gone too; then nobody is told.
@@ -166,7 +176,6 @@ async fn take<E: Env>(env: &E, accepted: Accepted<impl Duplex>, handler: &Handle
             return;
         }
     };
-    let notes = Notes::new(env);
     let answer = work(&mut writer, &notes, handler(peer, operation, notes.clone())).await;
     let told = timeout(SILENCE_MAX, tell(&mut writer, &notes, &answer)).await;
     if let Err(cause) = told.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into())) {

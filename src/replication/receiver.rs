@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::{
     io::{AsyncRead, split},
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use xxhash_rust::xxh3::Xxh3;
@@ -46,10 +46,11 @@ pub(super) async fn follow<E: Env>(env: E, source: NodeName, left: CancellationT
     let mut progress = Progress { cursor: Cursor::resuming(saved), saved };
     let mut wait = RECONNECT_FIRST;
     while !left.is_cancelled() {
-        let before = progress.cursor.resume_after();
+        let (before, began) = (progress.cursor.resume_after(), Instant::now());
         let cause = Link::new(&env, &source, &left, &mut progress).follow().await;
         env.journal(Journal::Dropped { what: format!("link to {source}"), cause: cause.to_string() });
-        if progress.cursor.resume_after() > before {
+        // A link that stood longer than any wait was well, even if nothing came over it.
+        if progress.cursor.resume_after() > before || began.elapsed() > RECONNECT_MAX {
             wait = RECONNECT_FIRST;
         }
         tokio::select! {
@@ -294,7 +295,7 @@ impl<'a, E: Env> Link<'a, E> {
     /// The source will never send it: counted and passed, loudly. One that is here whole stays: the source has let it go,
     /// and so does this node when the row comes that says so.
     async fn give_blob_up(&mut self, id: BlobId, cause: String) -> Result<(), LinkError> {
-        if self.has_blob(id).await? {
+        if self.given_up.contains(&id) || self.has_blob(id).await? {
             self.progress.cursor.blob_done(id);
             return Ok(());
         }

@@ -34,7 +34,11 @@ const HELLO_MAX: Duration = Duration::from_secs(60);
 const OUTGOING_BYTES_MAX: usize = 1024 * 1024;
 
 /// How often a link that carries no rows looks whether it may.
-const SETTING_LOOK: Duration = Duration::from_secs(60);
+const SETTING_LOOK: Duration = Duration::from_secs(5);
+
+/// Waits before a blob is read again whose device failed: doubling from the first to the longest.
+const DEVICE_PAUSE_FIRST: Duration = Duration::from_millis(100);
+const DEVICE_PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// Blobs that are sent side by side on one link.
 const BLOBS_AT_ONCE: usize = 4;
@@ -269,18 +273,22 @@ impl From<BlobError> for Unsent {
     }
 }
 
-/// Sends a blob from its first byte to its last, or says why it never will be. A device that fails is asked again: the
-/// subscriber takes the blob from its first byte then.
+/// Sends a blob from its first byte to its last, or says why it never will be. A device that fails is asked again, ever
+/// more seldom, and gives its place to other blobs meanwhile: the subscriber takes the blob from its first byte then.
 async fn send_blob<E: Env>(env: E, id: BlobId, outgoing: ByteQueue<Bytes>, places: Rc<Semaphore>) {
-    let _place = places.acquire().await.expect("the semaphore is never closed");
-    let last = loop {
-        match read_blob(&env, id, &outgoing).await {
-            Ok((bytes, checksum)) => break Frame::BlobEnd { id, bytes, checksum },
-            Err(Unsent::Gone(cause)) => break Frame::BlobFailed { id, cause },
-            Err(Unsent::Device(cause)) => super::pause_after(&env, "sending a blob", &cause).await,
-        }
-    };
-    queue(&outgoing, &last).await;
+    let mut pause = DEVICE_PAUSE_FIRST;
+    loop {
+        let place = places.acquire().await.expect("the semaphore is never closed");
+        let cause = match read_blob(&env, id, &outgoing).await {
+            Ok((bytes, checksum)) => return queue(&outgoing, &Frame::BlobEnd { id, bytes, checksum }).await,
+            Err(Unsent::Gone(cause)) => return queue(&outgoing, &Frame::BlobFailed { id, cause }).await,
+            Err(Unsent::Device(cause)) => cause.to_string(),
+        };
+        drop(place);
+        env.journal(Journal::Dropped { what: format!("sending blob {id}"), cause });
+        sleep(pause).await;
+        pause = (pause * 2).min(DEVICE_PAUSE_MAX);
+    }
 }
 
 /// Queues a blob's chunks; returns its length and checksum.

@@ -4,13 +4,17 @@ use super::{
     facts::{At, Facts, Operation},
     verdict::{Finding, Inquiry},
 };
-use crate::check::{Invariant, Judgement};
+use crate::{
+    check::{Event, Invariant, Judgement},
+    env::BlobState,
+};
 
 /// See [`Invariant::sentence`].
 pub(super) const BUDGET: Invariant = Invariant {
     name: "BUDGET",
     sentence: "a peer's wait for its row keeps its deadline within one back-off step, sees a row that is there within \
-               5 ms, and one that comes within the back-off step that is due then",
+               5 ms, and one that comes within the back-off step that is due then; its wait for the payload's first byte \
+               is not given up with time left, nor while the payload is there",
     check,
 };
 
@@ -34,7 +38,61 @@ fn check(facts: &Facts<'_>) -> Judgement {
         inquiry.look(|| wait.finding(wait.gives_up_early(), "a wait ends before its deadline"));
         inquiry.look(|| wait.finding(wait.gives_up_late(), "a wait goes on after its deadline"));
     }
+    for operation in facts.operations.iter().filter(|_| waits) {
+        inquiry.look(|| gives_payload_up(facts, operation));
+    }
     inquiry.done()
+}
+
+/// How long a read of a payload that does not come is kept up: three reads of 20 s, and pauses of 2 s and 5 s (spec 7).
+const PAYLOAD_WAIT_MS: u64 = 3 * 20_000 + 2_000 + 5_000;
+
+/// A pause that would not end within the budget is not begun.
+const PAUSE_MAX_MS: u64 = 5_000;
+
+/// What was there for so long before a read gave up is seen by a reader that looks.
+const SEEN_WITHIN_MS: u64 = 1_000;
+
+/// Faults that make a look at a payload take longer, or the way from giving up to the answer.
+const PAYLOAD_FAULTS: [&str; 2] = ["blob-read", "disk"];
+
+/// Was a payload that may still come called unavailable too early, or one that had come?
+fn gives_payload_up<'a>(facts: &Facts<'_>, operation: &Operation) -> Option<Finding<'a>> {
+    let (at, answer) = operation.answered.as_ref()?;
+    if answer["error"]["code"] != "payload_unavailable" {
+        return None;
+    }
+    let deploy = facts.deploys.iter().find(|deploy| deploy.id == Some(operation.id))?;
+    let row = facts.row_at(operation.node, &deploy.key()?, *at)?;
+    let blob = row.record.blob?;
+    let here = || facts.between(0, *at).filter(|(_, entry)| entry.node == Some(operation.node));
+    let has_begun = here().any(|(read, entry)| {
+        read > operation.received && matches!(entry.event, Event::BlobRead { id, bytes, .. } if id == blob && bytes > 0)
+    });
+    let (began_ms, ended_ms) = (facts.at_ms(operation.received), facts.at_ms(*at));
+    let timeout_ms = deploy.asked.deployment_timeout_ms.unwrap_or(TIMEOUT_MS);
+    let due_ms = began_ms + timeout_ms.saturating_sub(PAUSE_MAX_MS).min(PAYLOAD_WAIT_MS);
+    let state = here().rev().find_map(|(came, entry)| match &entry.event {
+        Event::Blob { id, state } if *id == blob => Some((came, state)),
+        _ => None,
+    });
+    let whole = state.filter(|(_, state)| matches!(state, BlobState::Complete { .. })).map(|(came, _)| came);
+    let delays_ms = facts.delayed_ms(operation.node, &PAYLOAD_FAULTS, operation.received, *at);
+    let overlooked = whole.filter(|came| facts.at_ms(*came) + SEEN_WITHIN_MS + delays_ms < ended_ms);
+    let (kind, why) = match overlooked {
+        Some(came) => ("a payload that is there is not seen", format!("it was there from {} ms on", facts.at_ms(came))),
+        None if !has_begun && ended_ms < due_ms => {
+            ("a wait for a payload ends early", format!("not a byte had come, and there was time until {due_ms} ms"))
+        }
+        None => return None,
+    };
+    Some(Finding {
+        kind,
+        at: *at,
+        node: Some(operation.node),
+        why: format!("{} gave its payload up at {ended_ms} ms, but {why}", operation.node),
+        witnesses: whole.into_iter().chain([operation.received]).collect(),
+    })
 }
 
 /// One peer's wait for its row.

@@ -69,7 +69,7 @@ impl<'a, R: AsyncRead + Unpin> Entries<'a, R> {
     }
 
     async fn extension(&mut self, blocks: &mut Vec<u8>, size: u64) -> Result<(), ArchiveError> {
-        if blocks.len() as u64 + size > EXTENSION_BYTES_MAX {
+        if (blocks.len() as u64).saturating_add(size) > EXTENSION_BYTES_MAX {
             return Err(malformed("the extensions of an entry are too long"));
         }
         let padded = size as usize + padding(size) as usize;

@@ -125,7 +125,23 @@ async fn drain(reader: &mut (impl AsyncRead + Unpin)) -> io::Result<()> {
     Ok(())
 }
 
+/// Unpacks a stream that may say more than its entries hold: headers, padding, comments, bytes behind the end. All that is
+/// read counts, since a few compressed bytes can stand for very many.
 async fn unpack_tar(
+    reader: impl AsyncRead + Unpin,
+    disk: &impl Disk,
+    into: &Path,
+    limits: Limits,
+) -> Result<Unpacked, ArchiveError> {
+    let mut reader = reader.take(limits.stream_bytes_max());
+    let unpacked = unpack_entries(&mut reader, disk, into, limits).await;
+    match reader.limit() {
+        0 => Err(ArchiveError::Malformed(format!("it holds more than {} bytes", limits.stream_bytes_max()))),
+        _ => unpacked,
+    }
+}
+
+async fn unpack_entries(
     mut reader: impl AsyncRead + Unpin,
     disk: &impl Disk,
     into: &Path,

@@ -18,6 +18,16 @@ pub struct Limits {
     pub bytes_max: u64,
 }
 
+/// What an entry's header, padding and extensions may take in a stream, one with another.
+const ENTRY_OVERHEAD_BYTES_MAX: u64 = 4096;
+
+impl Limits {
+    /// How long the stream may be that holds it all.
+    pub(super) fn stream_bytes_max(&self) -> u64 {
+        self.bytes_max.saturating_add(self.entries_max.saturating_mul(ENTRY_OVERHEAD_BYTES_MAX)).saturating_add(1 << 20)
+    }
+}
+
 impl Default for Limits {
     /// Far above real components, far below what fills a disk.
     fn default() -> Self {
@@ -153,16 +163,21 @@ fn inside(path: &Path) -> Result<PathBuf, &'static str> {
     Ok(inside)
 }
 
-/// Where a link at `path` points to within the tree; an error when it leaves it at any step.
+/// Where a link at `path` points to within the tree; an error when it leaves it at any step. What stands above a link are
+/// directories; a name in its target may be another link, and `..` behind it would lead to wherever that one points.
 fn resolve(path: &Path, target: &Path) -> Result<PathBuf, &'static str> {
-    let leaves = "is a link that leaves the component";
     let mut pointed = path.parent().unwrap_or(Path::new("")).to_owned();
+    let mut goes_down = false;
     for part in target.components() {
         match part {
-            Component::Normal(name) if name.to_str().is_some() => pointed.push(name),
+            Component::Normal(name) if name.to_str().is_some() => {
+                goes_down = true;
+                pointed.push(name);
+            }
             Component::CurDir => {}
+            Component::ParentDir if goes_down => return Err("is a link with `..` behind a name: write `..` first"),
             Component::ParentDir if pointed.pop() => {}
-            _ => return Err(leaves),
+            _ => return Err("is a link that leaves the component"),
         }
     }
     Ok(pointed)

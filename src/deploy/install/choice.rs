@@ -29,17 +29,17 @@ pub(super) enum Choice {
     Managers(Managers),
 }
 
-/// What to run in `directory`: the command asked for, even where nothing else would be installed; nothing without a
-/// package.json, or where node_modules are shipped; else what package.json asks for.
+/// What to run in `directory`: nothing without a package.json, or where node_modules are shipped; else the command asked
+/// for, or what package.json asks for. The original looks in this order, too.
 pub(super) async fn choose(disk: &impl Disk, directory: &Path, command: Option<&str>) -> Result<Choice, InstallError> {
-    if let Some(script) = command {
-        return Ok(Choice::Custom { manager: program_of(script).to_owned(), script: script.to_owned() });
-    }
     let unreadable = |error: std::io::Error| InstallError::Manifest(error.to_string());
     let manifest = disk.metadata(&directory.join("package.json")).await.map_err(unreadable)?;
     let shipped = disk.metadata(&directory.join("node_modules")).await.map_err(unreadable)?;
     if manifest.is_none_or(|found| found.kind != EntryKind::File) || shipped.is_some() {
         return Ok(Choice::Nothing);
+    }
+    if let Some(script) = command {
+        return Ok(Choice::Custom { manager: program_of(script).to_owned(), script: script.to_owned() });
     }
     let text = disk.read_file(&directory.join("package.json"), MANIFEST_BYTES_MAX).await.map_err(unreadable)?;
     let manifest: Value = serde_json::from_slice(&text).map_err(|error| InstallError::Manifest(error.to_string()))?;

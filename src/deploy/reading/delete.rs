@@ -11,10 +11,10 @@ use crate::{
     deploy::{
         operation::{self, Operation, Refusal},
         registry::Registry,
-        retry::until_done,
+        retry::delete_blob,
         row::{Deployment, Status},
     },
-    env::{Blobs, Env, Journal, NodeName, StoreError, Table},
+    env::{Env, Journal, NodeName, StoreError, Table},
     replication::operations::{self, CallError},
 };
 
@@ -144,6 +144,6 @@ pub(in crate::deploy) async fn drop_payload<E: Env>(
     let Some(blob) = row.payload_blob.take() else { return Ok(()) };
     env.journal(Journal::PayloadDropped { deployment_id: row.deployment_id, why });
     env.table().put(&Deployment::key_of(row.deployment_id), || row.to_draft()).await?;
-    until_done(env, &format!("deletion of blob {blob}"), || env.blobs().delete(blob)).await;
+    delete_blob(env, blob).await;
     Ok(())
 }

@@ -9,6 +9,7 @@ use crate::{
     deploy::{
         registry::Registry,
         request::InvalidRequest,
+        retry::drop_told,
         row::{Deployment, Status},
         slots::ProjectName,
     },
@@ -98,7 +99,14 @@ fn parsed<T: serde::de::DeserializeOwned>(
 pub(super) async fn list<E: Env>(env: &E, registry: &Registry<E>, request: &ListRequest) -> Result<Value, ReadError> {
     let mut rows = Vec::new();
     for record in env.table().scan().await? {
-        let row = Deployment::from_record(&record)?;
+        let row = match Deployment::from_record(&record) {
+            Ok(row) => row,
+            // A row of a newer version keeps nobody from seeing the others.
+            Err(error) => {
+                drop_told(env, "a row in a list", &error);
+                continue;
+            }
+        };
         rows.push(if row.status.is_terminal() { row } else { current_row(env, registry, row.deployment_id).await? });
     }
     let (rows, total) = request.select(rows);

@@ -9,7 +9,7 @@ use super::Recorder;
 use crate::{
     deploy::{
         hashing::Hashing,
-        retry::{drop_told, until_done},
+        retry::{delete_blob, until_done},
     },
     env::{BlobError, BlobId, Blobs, Env, RowWatch, StoreError, Table},
 };
@@ -113,7 +113,7 @@ impl<E: Env> Recorder<E> {
             row.payload_size = None;
         });
         match self.put().await {
-            Ok(()) => self.delete(blob).await,
+            Ok(()) => delete_blob(&self.0.env, blob).await,
             Err(cause) => {
                 self.journal_dropped("the put that takes the payload back", &cause);
                 self.delete_once_unnamed(blob);
@@ -127,7 +127,7 @@ impl<E: Env> Recorder<E> {
         let recorder = self.clone();
         self.0.env.spawn_background(format!("deletion of blob {blob} once no row names it"), async move {
             recorder.until_unnamed(blob).await;
-            recorder.delete(blob).await;
+            delete_blob(&recorder.0.env, blob).await;
             Ok::<(), Infallible>(())
         });
     }
@@ -142,16 +142,5 @@ impl<E: Env> Recorder<E> {
             }
             commits.changed().await;
         }
-    }
-
-    /// Lets a blob go; a store that does not take it is asked again, while nobody waits for it.
-    async fn delete(&self, blob: BlobId) {
-        let Err(cause) = self.0.env.blobs().delete(blob).await else { return };
-        let (env, what) = (self.0.env.clone(), format!("deletion of the partial blob {blob}"));
-        drop_told(&env, &what, &cause);
-        self.0.env.spawn_background(what.clone(), async move {
-            until_done(&env, &what, || env.blobs().delete(blob)).await;
-            Ok::<(), Infallible>(())
-        });
     }
 }

@@ -135,8 +135,56 @@ fn unpacked(payload: &[u8], cuts: &[Index], choices: Vec<u32>) -> Result<TreeDig
     }
 }
 
+/// Links of all kinds beside a few directories, so that links meet links.
+fn links() -> impl Strategy<Value = Tree> {
+    let part = prop_oneof![3 => Just(".."), 1 => Just("."), 4 => "[abc]".prop_map(|name| match &*name {
+        "a" => "a",
+        "b" => "b",
+        _ => "c",
+    })];
+    let target = proptest::collection::vec(part, 1..5).prop_map(|parts| parts.join("/"));
+    let path = prop_oneof!["[abc]", "d/[abc]", "d/e/[abc]"];
+    proptest::collection::btree_map(path, target.prop_map(Entry::Symlink), 1..6)
+}
+
+/// Does whoever follows the link at `path` come out of the tree at some step? What is not there is taken for a directory.
+fn leads_out(tree: &Tree, path: &str) -> bool {
+    let mut here: Vec<&str> = Vec::new();
+    let mut ahead: Vec<&str> = path.rsplit('/').collect();
+    for _ in 0..100 {
+        match ahead.pop() {
+            None => return false,
+            Some(".") => {}
+            Some("..") if here.pop().is_none() => return true,
+            Some("..") => {}
+            Some(name) => {
+                here.push(name);
+                if let Some(Entry::Symlink(target)) = tree.get(&here.join("/")) {
+                    here.pop();
+                    ahead.extend(target.rsplit('/'));
+                }
+            }
+        }
+    }
+    // It turns in circles, inside.
+    false
+}
+
 proptest! {
     #![proptest_config(kept_in("fixtures/regressions/archive.txt"))]
+
+    #[test]
+    fn no_link_leads_out_of_the_component(tree in links()) {
+        // A second name at the top keeps the first from being hoisted away.
+        let mut builder = Builder::new(Vec::new());
+        append(&mut builder, "other", &Entry::Dir).unwrap();
+        for (path, entry) in &tree {
+            append(&mut builder, path, entry).unwrap();
+        }
+        let leads_out = tree.keys().any(|path| leads_out(&tree, path));
+        let unpacked = unpacked(&builder.into_inner().unwrap(), &[], vec![]);
+        prop_assert!(!(leads_out && unpacked.is_ok()), "{tree:?}");
+    }
 
     #[test]
     fn what_was_packed_is_what_is_unpacked_wherever_it_is_cut(
@@ -176,4 +224,38 @@ proptest! {
         let _ = unpacked(&bytes, &[], vec![]);
         let _ = unpacked(&[&[0x1f, 0x8b, 8, 0][..], &bytes].concat(), &[], vec![]);
     }
+}
+
+#[test]
+fn a_link_over_a_link_is_refused() {
+    let links = [("l", "."), ("a", "l/.."), ("b", "a/.."), ("c", "b/..")];
+    let tree: Tree = links.map(|(path, target)| (path.to_owned(), Entry::Symlink(target.to_owned()))).into();
+    let error = unpacked(&pack(&tree), &[], vec![]).unwrap_err();
+    assert!(error.contains("`..` behind a name"), "{error}");
+}
+
+#[test]
+fn an_extension_of_any_announced_size_is_refused() {
+    for size in [u64::MAX, u64::MAX - 511, u64::MAX - 1023, 1 << 40] {
+        let mut header = Header::new_gnu();
+        header.set_entry_type(EntryType::GNULongName);
+        header.set_size(size);
+        header.set_cksum();
+        let error = unpacked(&[header.as_bytes().as_slice(), &[0; 1024]].concat(), &[], vec![]).unwrap_err();
+        assert!(error.contains("too long"), "{error}");
+    }
+}
+
+#[test]
+fn bytes_that_no_entry_holds_count_too() {
+    let mut tar = pack(&Tree::from([("a".to_owned(), Entry::Dir)]));
+    tar.resize(4 << 20, 0);
+    let payload = gzip(&tar);
+    let limits = Limits { entries_max: 10, bytes_max: 1 << 20 };
+    let story = async move |cluster: drydock::sim::cluster::Cluster| {
+        let reader = StreamReader::new(stream::iter([Ok::<_, io::Error>(Bytes::from(payload))]));
+        unpack(reader, cluster.env(NodeIndex(0)).disk(), Path::new("staging/it"), limits).await.map(drop)
+    };
+    let error = tell(&cluster_of(1), Calm, story).0.unwrap_err().to_string();
+    assert!(error.contains("it holds more than"), "{error}");
 }

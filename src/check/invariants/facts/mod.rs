@@ -1,18 +1,24 @@
 //! What the invariants need of a trace, worked out once.
 
+mod faults;
+mod membership;
+mod processes;
+mod row;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     rc::Rc,
 };
 
-use bytes::Bytes;
-use serde::Deserialize;
 use serde_json::Value;
 use uuid::Uuid;
 
+pub use self::row::Row;
+use self::row::{Rows, unreadable};
+pub(super) use self::{processes::deployment_of, row::LogEntry};
 use crate::{
     check::{DeployFacts, Entry, Event, Fault, NodeFinal, NodeIndex, Trace, TreeDigest},
-    env::{BlobId, Command, ExitStatus, Journal, Key, NodeName, Port, Record},
+    env::{Journal, Key, NodeName, Record},
 };
 
 /// A place in the trace.
@@ -122,89 +128,6 @@ pub struct Operation {
     pub received: At,
     /// When it was answered, and how.
     pub answered: Option<(At, Value)>,
-}
-
-/// What the invariants read of a row. Read apart from the deploy logic's own type, so that a fault there shows.
-#[derive(Debug, Deserialize)]
-pub struct Row {
-    /// See spec 1.
-    pub status: String,
-    /// See spec 1.
-    #[serde(default)]
-    pub payload_hash: Option<String>,
-    /// See spec 1.
-    #[serde(default)]
-    pub payload_size: Option<u64>,
-    /// See spec 1.
-    #[serde(default)]
-    pub payload_blob: Option<BlobId>,
-    /// Orders the deployments of a project (spec 8).
-    #[serde(default)]
-    pub stamp: u64,
-    /// See spec 1.
-    pub origin_node: NodeName,
-    /// See spec 3.
-    #[serde(default)]
-    pub event_log: Vec<LogEntry>,
-    /// See spec 4.
-    #[serde(default)]
-    pub peer_results: Vec<Value>,
-    /// See spec 1.
-    #[serde(default)]
-    pub completed_at: Option<u64>,
-    /// See spec 1.
-    #[serde(default)]
-    pub error: Option<Value>,
-}
-
-/// An entry of a row's event log.
-#[derive(Debug, Deserialize)]
-pub struct LogEntry {
-    /// See spec 3.
-    pub seq: u64,
-    /// See spec 3.
-    pub event: String,
-    /// See spec 3.
-    #[serde(default)]
-    pub data: Value,
-}
-
-/// The statuses of spec 2 that end a deployment.
-const TERMINAL: [&str; 3] = ["success", "failed", "rolled_back"];
-const STATUSES: [&str; 6] = ["pending", "extracting", "installing", "loading", "replicating", "restarting"];
-
-impl Row {
-    /// Has the deployment ended?
-    pub fn is_terminal(&self) -> bool {
-        TERMINAL.contains(&self.status.as_str())
-    }
-
-    /// The place of the status in the order of spec 2.
-    pub fn rank(&self) -> usize {
-        STATUSES.iter().position(|status| *status == self.status).unwrap_or(STATUSES.len())
-    }
-
-    /// The outcome of a peer, by name.
-    pub fn outcome(&self, node: NodeIndex) -> Vec<&Value> {
-        let name = node.to_string();
-        self.peer_results.iter().filter(|outcome| outcome["node"] == name.as_str()).collect()
-    }
-}
-
-/// A row that cannot be read stands for itself as one that has no status.
-fn unreadable() -> Row {
-    Row {
-        status: "unreadable".to_owned(),
-        payload_hash: None,
-        payload_size: None,
-        payload_blob: None,
-        stamp: 0,
-        origin_node: NodeName::from("?"),
-        event_log: Vec::new(),
-        peer_results: Vec::new(),
-        completed_at: None,
-        error: None,
-    }
 }
 
 impl<'a> Facts<'a> {
@@ -376,87 +299,6 @@ impl<'a> Facts<'a> {
         self.shown.iter().rev().find(|shown| shown.at <= at && shown.node == node && shown.record.key == *key)
     }
 
-    /// The members as the origin of a deploy read them at its dispatch (before `at`), itself excluded. A dispatch reads them
-    /// and connects in one instant. Others of the same node read them too, and they may change in that instant: of several
-    /// readings that which was asked for counts. Without a dispatch any reading since the request may be the one, and without
-    /// a reading it would have been what the origin knows.
-    pub fn peers_expected(&self, deploy: &Deploy, at: At) -> Vec<NodeIndex> {
-        let asked = self.peers_asked(deploy, at);
-        let dispatched = self.between(deploy.requested, at).find(|(_, entry)| {
-            entry.node == Some(deploy.origin) && matches!(entry.event, Event::Connecting { port: Port::Operations, .. })
-        });
-        let (end, instant) = dispatched.map_or((at, None), |(at, entry)| (at, Some(entry.at_ms)));
-        let read = self.between(deploy.requested, end).filter_map(|(_, entry)| match &entry.event {
-            Event::MembersRead(members) if entry.node == Some(deploy.origin) => Some((entry.at_ms, members)),
-            _ => None,
-        });
-        let others = |members: &Vec<NodeIndex>| -> Vec<_> {
-            members.iter().copied().filter(|member| *member != deploy.origin).collect()
-        };
-        let readings: Vec<_> = read.map(|(at_ms, members)| (at_ms, others(members))).collect();
-        let fits = |(at_ms, peers): &&(u64, Vec<NodeIndex>)| {
-            instant.is_none_or(|instant| instant == *at_ms) && *peers == asked
-        };
-        let reading = readings.iter().find(fits).or(readings.last());
-        reading.map_or_else(|| others(&self.members_known(deploy.origin, at)), |(_, peers)| peers.clone())
-    }
-
-    /// The members as a node knows them at a place.
-    fn members_known(&self, node: NodeIndex, at: At) -> Vec<NodeIndex> {
-        let mut news = self.between(0, at).rev().filter_map(|(_, entry)| match &entry.event {
-            Event::MembersKnown(members) if entry.node == Some(node) => Some(members.clone()),
-            _ => None,
-        });
-        news.next().unwrap_or_else(|| self.last.keys().copied().collect())
-    }
-
-    /// Who is in the cluster at a place, as the operator has it.
-    pub fn is_member(&self, node: NodeIndex, at: At) -> bool {
-        let mut changes = self.between(0, at).rev().filter_map(|(_, entry)| match &entry.event {
-            Event::MembersChanged(members) => Some(members),
-            _ => None,
-        });
-        changes.next().is_none_or(|members| members.contains(&node))
-    }
-
-    /// Must a row of `writer` become on `node` what it is there? Not once one of the two has left the cluster for good.
-    pub fn is_shared(&self, writer: NodeIndex, node: NodeIndex) -> bool {
-        writer == node || [writer, node].iter().all(|node| self.is_member(*node, self.end()))
-    }
-
-    /// Was there a moment between two places at which `node` knew that `other` is a member (or that it is not)?
-    pub fn knew(&self, node: NodeIndex, other: NodeIndex, is_member: bool, from: At, to: At) -> bool {
-        let news = self.between(0, to).filter(|(_, entry)| entry.node == Some(node));
-        let news = news.filter_map(|(at, entry)| match &entry.event {
-            Event::MembersKnown(members) => Some((at, members.contains(&other))),
-            _ => None,
-        });
-        let (mut known, mut seen) = (true, false);
-        for (at, now) in news {
-            seen |= at >= from && known == is_member;
-            known = now;
-        }
-        seen || known == is_member
-    }
-
-    /// Did the membership change between two places, for the operator or for a node?
-    pub fn members_changed(&self, from: At, to: At) -> bool {
-        self.between(from, to)
-            .any(|(_, entry)| matches!(entry.event, Event::MembersChanged(_) | Event::MembersKnown(_)))
-    }
-
-    /// The peers that a deploy's origin turned to for operations before `at`.
-    pub fn peers_asked(&self, deploy: &Deploy, at: At) -> Vec<NodeIndex> {
-        let asked = self.between(deploy.requested, at).filter_map(|(_, entry)| match &entry.event {
-            Event::Connecting { to, port: Port::Operations } if entry.node == Some(deploy.origin) => Some(*to),
-            _ => None,
-        });
-        let mut asked: Vec<_> = asked.collect();
-        asked.sort();
-        asked.dedup();
-        asked
-    }
-
     /// A peer's reads of the row that it waits for, up to `end`: the first that finds the payload ends the wait.
     pub fn reads_of(&self, operation: &Operation, end: At) -> Vec<(At, &Read)> {
         let wanted = operation.id.to_string();
@@ -483,34 +325,6 @@ impl<'a> Facts<'a> {
         ends.clone().next().is_some() && ends.all(|put| put.committed.is_none())
     }
 
-    /// The processes that a node ran for a deployment.
-    pub fn processes_of(&self, id: Uuid, node: NodeIndex) -> Vec<u32> {
-        self.processes_where(id, node, |_| true)
-    }
-
-    fn processes_where(&self, id: Uuid, node: NodeIndex, wanted: impl Fn(&Command) -> bool) -> Vec<u32> {
-        let started = self.trace.entries().iter().filter(|entry| entry.node == Some(node));
-        let processes = started.filter_map(|entry| match &entry.event {
-            Event::ProcessStarted { process, command } => {
-                (deployment_of(&command.directory) == Some(id) && wanted(command)).then_some(*process)
-            }
-            _ => None,
-        });
-        processes.collect()
-    }
-
-    /// How the last installer that a node ran for a deployment ended before `at`. One that was asked for its version only
-    /// is none: another may have taken its place.
-    pub fn process_exit(&self, id: Uuid, node: NodeIndex, at: At) -> Option<ExitStatus> {
-        let processes = self.processes_where(id, node, |command| command.args != ["--version"]);
-        let ended = self.trace.entries()[..at].iter().rev().filter(|entry| entry.node == Some(node));
-        let mut statuses = ended.filter_map(|entry| match &entry.event {
-            Event::ProcessExited { process, status } if processes.contains(process) => Some(*status),
-            _ => None,
-        });
-        statuses.next()
-    }
-
     /// Did the operator leave the rows out of replication?
     pub fn keeps_rows_apart(&self) -> bool {
         let names_system = |value: &Value| {
@@ -520,75 +334,4 @@ impl<'a> Facts<'a> {
             matches!(&entry.event, Event::Setting { name, value } if name == "replication.databases" && !names_system(value))
         })
     }
-
-    /// When a node first died between two places.
-    pub fn first_crash(&self, node: NodeIndex, from: At, to: At) -> Option<At> {
-        let mut here = self.between(from, to).filter(|(_, entry)| entry.node == Some(node));
-        here.find(|(_, entry)| matches!(entry.event, Event::Crashed { .. })).map(|(at, _)| at)
-    }
-
-    /// Was there a moment between two places at which a node took no operations, because it had died or was not up yet?
-    pub fn was_away(&self, node: NodeIndex, from: At, to: At) -> bool {
-        let here = self.between(0, to).filter(|(_, entry)| entry.node == Some(node));
-        let changes = here.filter_map(|(at, entry)| match entry.event {
-            Event::Crashed { .. } => Some((at, false)),
-            Event::Listening { port: Port::Operations } => Some((at, true)),
-            _ => None,
-        });
-        let (mut up, mut away) = (false, false);
-        for (at, now) in changes {
-            away |= at >= from && !up;
-            up = now;
-            away |= at >= from && !up;
-        }
-        away || !up
-    }
-
-    /// Were packets between two nodes lost at some time before `to`? What was open then is silent from then on.
-    pub fn lost_packets(&self, one: NodeIndex, other: NodeIndex, to: At) -> bool {
-        self.between(0, to).any(|(_, entry)| match entry.event {
-            Event::Fault(Fault::Lost { to, .. }) => {
-                [(one, other), (other, one)].contains(&(entry.node.unwrap_or(to), to))
-            }
-            _ => false,
-        })
-    }
-
-    /// Did something of this kind fail on a node between two places?
-    pub fn failed_between(&self, node: NodeIndex, kind: &str, from: At, to: At) -> bool {
-        let mut here = self.between(from, to).filter(|(_, entry)| entry.node == Some(node));
-        here.any(|(_, entry)| matches!(entry.event, Event::Fault(Fault::Failed { what }) if what == kind))
-    }
-
-    /// How much longer faults of these kinds made things take on a node between two places, in all; milliseconds.
-    pub fn delayed_ms(&self, node: NodeIndex, kinds: &[&str], from: At, to: At) -> u64 {
-        let delays = self.between(from, to).filter(|(_, entry)| entry.node == Some(node));
-        delays
-            .filter_map(|(_, entry)| match entry.event {
-                Event::Fault(Fault::Delayed { what, ms }) if kinds.contains(&what) => Some(ms),
-                _ => None,
-            })
-            .sum()
-    }
-}
-
-/// Rows read before: the same bytes come to every node.
-#[derive(Default)]
-struct Rows(BTreeMap<Bytes, Rc<Row>>);
-
-impl Rows {
-    fn read(&mut self, value: &Bytes) -> Rc<Row> {
-        if let Some(row) = self.0.get(value) {
-            return Rc::clone(row);
-        }
-        let row = Rc::new(serde_json::from_slice(value).unwrap_or_else(|_| unreadable()));
-        self.0.insert(value.clone(), Rc::clone(&row));
-        row
-    }
-}
-
-/// The deployment in whose staging directory a path lies.
-pub(super) fn deployment_of(path: &std::path::Path) -> Option<Uuid> {
-    let rest = path.strip_prefix("staging").ok()?;
-    rest.iter().next()?.to_str()?.get(..uuid::fmt::Hyphenated::LENGTH)?.parse().ok()
 }

@@ -1,0 +1,45 @@
+//! What nodes ran, and how it ended.
+
+use uuid::Uuid;
+
+use super::{At, Facts};
+use crate::{
+    check::{Event, NodeIndex},
+    env::{Command, ExitStatus},
+};
+
+impl Facts<'_> {
+    /// The processes that a node ran for a deployment.
+    pub fn processes_of(&self, id: Uuid, node: NodeIndex) -> Vec<u32> {
+        self.processes_where(id, node, |_| true)
+    }
+
+    fn processes_where(&self, id: Uuid, node: NodeIndex, wanted: impl Fn(&Command) -> bool) -> Vec<u32> {
+        let started = self.trace.entries().iter().filter(|entry| entry.node == Some(node));
+        let processes = started.filter_map(|entry| match &entry.event {
+            Event::ProcessStarted { process, command } => {
+                (deployment_of(&command.directory) == Some(id) && wanted(command)).then_some(*process)
+            }
+            _ => None,
+        });
+        processes.collect()
+    }
+
+    /// How the last installer that a node ran for a deployment ended before `at`. One that was asked for its version only
+    /// is none: another may have taken its place.
+    pub fn process_exit(&self, id: Uuid, node: NodeIndex, at: At) -> Option<ExitStatus> {
+        let processes = self.processes_where(id, node, |command| command.args != ["--version"]);
+        let ended = self.trace.entries()[..at].iter().rev().filter(|entry| entry.node == Some(node));
+        let mut statuses = ended.filter_map(|entry| match &entry.event {
+            Event::ProcessExited { process, status } if processes.contains(process) => Some(*status),
+            _ => None,
+        });
+        statuses.next()
+    }
+}
+
+/// The deployment in whose staging directory a path lies.
+pub(in crate::check::invariants) fn deployment_of(path: &std::path::Path) -> Option<Uuid> {
+    let rest = path.strip_prefix("staging").ok()?;
+    rest.iter().next()?.to_str()?.get(..uuid::fmt::Hyphenated::LENGTH)?.parse().ok()
+}

@@ -1,0 +1,110 @@
+//! Rows, as the invariants read them. Their own reading, apart from that of the deploy logic.
+
+use std::{collections::BTreeMap, rc::Rc};
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::{
+    check::NodeIndex,
+    env::{BlobId, NodeName},
+};
+
+/// What the invariants read of a row. Read apart from the deploy logic's own type, so that a fault there shows.
+#[derive(Debug, Deserialize)]
+pub struct Row {
+    /// See spec 1.
+    pub status: String,
+    /// See spec 1.
+    #[serde(default)]
+    pub payload_hash: Option<String>,
+    /// See spec 1.
+    #[serde(default)]
+    pub payload_size: Option<u64>,
+    /// See spec 1.
+    #[serde(default)]
+    pub payload_blob: Option<BlobId>,
+    /// Orders the deployments of a project (spec 8).
+    #[serde(default)]
+    pub stamp: u64,
+    /// See spec 1.
+    pub origin_node: NodeName,
+    /// See spec 3.
+    #[serde(default)]
+    pub event_log: Vec<LogEntry>,
+    /// See spec 4.
+    #[serde(default)]
+    pub peer_results: Vec<Value>,
+    /// See spec 1.
+    #[serde(default)]
+    pub completed_at: Option<u64>,
+    /// See spec 1.
+    #[serde(default)]
+    pub error: Option<Value>,
+}
+
+/// An entry of a row's event log.
+#[derive(Debug, Deserialize)]
+pub struct LogEntry {
+    /// See spec 3.
+    pub seq: u64,
+    /// See spec 3.
+    pub event: String,
+    /// See spec 3.
+    #[serde(default)]
+    pub data: Value,
+}
+
+/// The statuses of spec 2 that end a deployment.
+const TERMINAL: [&str; 3] = ["success", "failed", "rolled_back"];
+const STATUSES: [&str; 6] = ["pending", "extracting", "installing", "loading", "replicating", "restarting"];
+
+impl Row {
+    /// Has the deployment ended?
+    pub fn is_terminal(&self) -> bool {
+        TERMINAL.contains(&self.status.as_str())
+    }
+
+    /// The place of the status in the order of spec 2.
+    pub fn rank(&self) -> usize {
+        STATUSES.iter().position(|status| *status == self.status).unwrap_or(STATUSES.len())
+    }
+
+    /// The outcome of a peer, by name.
+    pub fn outcome(&self, node: NodeIndex) -> Vec<&Value> {
+        let name = node.to_string();
+        self.peer_results.iter().filter(|outcome| outcome["node"] == name.as_str()).collect()
+    }
+}
+
+/// A row that cannot be read stands for itself as one that has no status.
+pub(super) fn unreadable() -> Row {
+    Row {
+        status: "unreadable".to_owned(),
+        payload_hash: None,
+        payload_size: None,
+        payload_blob: None,
+        stamp: 0,
+        origin_node: NodeName::from("?"),
+        event_log: Vec::new(),
+        peer_results: Vec::new(),
+        completed_at: None,
+        error: None,
+    }
+}
+
+/// Rows read before: the same bytes come to every node.
+#[derive(Default)]
+pub(super) struct Rows(BTreeMap<Bytes, Rc<Row>>);
+
+impl Rows {
+    pub(super) fn read(&mut self, value: &Bytes) -> Rc<Row> {
+        if let Some(row) = self.0.get(value) {
+            return Rc::clone(row);
+        }
+        let row = Rc::new(serde_json::from_slice(value).unwrap_or_else(|_| unreadable()));
+        self.0.insert(value.clone(), Rc::clone(&row));
+        row
+    }
+}

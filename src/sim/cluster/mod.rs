@@ -1,0 +1,241 @@
+//! The vocabulary of scenarios: `cluster.deploy(origin, deploy)`, `cluster.settle()`.
+
+mod client;
+mod deaths;
+
+use std::{
+    cell::{Cell, RefCell},
+    future::Future,
+    io,
+    rc::Rc,
+    time::Duration,
+};
+
+use futures_util::future::LocalBoxFuture;
+use serde_json::Value;
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, sleep},
+};
+
+pub use self::client::{Answer, Deploy};
+use super::{
+    choice::Kind,
+    env::SimEnv,
+    network::Fabric,
+    process::{Script, Scripts},
+    run::Params,
+    stranger::Stranger,
+    world::{Spawner, World},
+};
+use crate::{
+    check::{Event, NodeFinal, NodeIndex},
+    deploy::node::Node,
+    env::{BlobId, BlobState, Command, Record},
+};
+
+/// How long a cluster may take to settle: longer than an install that its origin has given up and that goes on.
+const SETTLE_MAX: Duration = Duration::from_secs(6 * 60 * 60);
+
+/// The steps of looking whether a cluster has settled.
+const SETTLE_STEP_FIRST: Duration = Duration::from_millis(20);
+const SETTLE_STEP_MAX: Duration = Duration::from_secs(5);
+
+type Job = Box<dyn FnOnce(Rc<Node<SimEnv>>) -> LocalBoxFuture<'static, ()>>;
+
+/// A cluster, as a scenario sees it. Clones are handles to the same one.
+#[derive(Clone)]
+pub struct Cluster(Rc<Inner>);
+
+struct Inner {
+    world: Rc<World>,
+    params: Params,
+    envs: Vec<SimEnv>,
+    /// Through which requests reach each node; `None` while it is down.
+    doors: RefCell<Vec<Option<mpsc::UnboundedSender<Job>>>>,
+    spawner: Rc<dyn Spawner>,
+    scripts: Rc<RefCell<Rc<Scripts>>>,
+    fabric: Rc<dyn Fabric>,
+    deploys: Cell<u32>,
+}
+
+impl Cluster {
+    /// The cluster of `envs`, and for each the future that runs it.
+    pub(super) fn new(
+        world: Rc<World>,
+        params: Params,
+        envs: Vec<SimEnv>,
+        scripts: Rc<RefCell<Rc<Scripts>>>,
+        spawner: Rc<dyn Spawner>,
+        fabric: Rc<dyn Fabric>,
+    ) -> (Self, Vec<impl Future<Output = ()> + use<>>) {
+        let (doors, hosts): (Vec<_>, _) =
+            envs.iter().map(|env| host(env.clone())).map(|(tx, run)| (Some(tx), run)).unzip();
+        let doors = RefCell::new(doors);
+        (Self(Rc::new(Inner { world, params, envs, doors, spawner, scripts, fabric, deploys: Cell::new(0) })), hosts)
+    }
+
+    /// Lets a stranger come, as the choices say: from a host of its own, behind those of the nodes.
+    pub(super) fn let_strangers_come(&self) {
+        let Inner { world, fabric, params, spawner, .. } = &*self.0;
+        if let Some(stranger) = Stranger::draw(world, fabric, &params.component) {
+            spawner.start(Some(NodeIndex(params.nodes)), "stranger".to_owned(), Box::pin(stranger.come())).detach();
+        }
+    }
+
+    /// How many nodes there are.
+    pub fn nodes(&self) -> u8 {
+        self.0.params.nodes
+    }
+
+    pub(super) fn world(&self) -> &Rc<World> {
+        &self.0.world
+    }
+
+    /// Does something beside the story, on no node.
+    pub(super) fn apart(&self, name: String, work: impl Future<Output = ()> + 'static) {
+        self.0.spawner.start(None, name, Box::pin(work)).detach();
+    }
+
+    /// All nodes but `node`.
+    pub fn others(&self, node: NodeIndex) -> Vec<NodeIndex> {
+        (0..self.nodes()).map(NodeIndex).filter(|other| *other != node).collect()
+    }
+
+    /// The seam of a node: for scenarios of a part of the logic.
+    pub fn env(&self, node: NodeIndex) -> SimEnv {
+        self.0.envs[usize::from(node.0)].clone()
+    }
+
+    /// Something that the story leaves open: a number below `bound`, 0 in the calm run.
+    pub fn choose(&self, bound: u32) -> u32 {
+        self.0.world.draw(None, Kind::Workload, bound)
+    }
+
+    /// One of `options`: the first in the calm run.
+    pub fn choose_from<T: Clone>(&self, options: &[T]) -> T {
+        options[self.choose(options.len() as u32) as usize].clone()
+    }
+
+    /// What the processes of all nodes do from now on.
+    pub fn script(&self, scripts: impl Fn(NodeIndex, &Command) -> io::Result<Script> + 'static) {
+        *self.0.scripts.borrow_mut() = Rc::new(scripts);
+    }
+
+    /// The operator sets something, on every node.
+    pub fn set(&self, setting: &str, value: impl Into<Value>) {
+        self.0.world.set(setting, value.into());
+    }
+
+    /// Runs `job` on a node, as a client's request there, and waits for its output; `None` when the node is down, or dies
+    /// before it is done.
+    pub async fn on<T: 'static>(
+        &self,
+        node: NodeIndex,
+        job: impl FnOnce(Rc<Node<SimEnv>>) -> LocalBoxFuture<'static, T> + 'static,
+    ) -> Option<T> {
+        let (tx, rx) = oneshot::channel();
+        let job: Job = Box::new(move |node| {
+            Box::pin(async move {
+                // The scenario does not wait any more: it has ended.
+                let _ = tx.send(job(node).await);
+            })
+        });
+        let door = self.0.doors.borrow()[usize::from(node.0)].clone()?;
+        // A node that has died since has closed its door.
+        door.send(job).ok()?;
+        rx.await.ok()
+    }
+
+    /// Records what a client saw at a node.
+    pub(super) fn record(&self, node: NodeIndex, event: Event) {
+        self.0.world.record(Some(node), event);
+    }
+
+    /// Waits until every node has started.
+    pub async fn up(&self) {
+        for node in 0..self.nodes() {
+            while self.on(NodeIndex(node), |_| Box::pin(std::future::ready(()))).await.is_none() {
+                sleep(SETTLE_STEP_FIRST).await;
+            }
+        }
+    }
+
+    /// Lets everything heal, then waits until nothing is under way any more; returns after [`SETTLE_MAX`] whatever is.
+    pub async fn settle(&self) {
+        self.0.world.heal();
+        let deadline = Instant::now() + SETTLE_MAX;
+        let mut step = SETTLE_STEP_FIRST;
+        while Instant::now() < deadline {
+            sleep(step).await;
+            if self.is_settled() {
+                return;
+            }
+            step = (step * 2).min(SETTLE_STEP_MAX);
+        }
+    }
+
+    /// Records what every node holds.
+    pub(crate) fn record_final(&self) {
+        for env in &self.0.envs {
+            self.0.world.record(Some(env.index()), Event::Final(Rc::new(env.holdings())));
+        }
+    }
+
+    fn is_settled(&self) -> bool {
+        let holdings: Vec<_> = self.0.envs.iter().map(|env| (env.index(), env.holdings())).collect();
+        let membership = self.0.world.membership();
+        let at_rest = holdings.iter().all(|(node, holds)| {
+            let mut shared = holds.rows.iter().filter(|row| self.is_shared(*node, row));
+            holds.leftovers.is_empty()
+                && holds.processes.is_empty()
+                && holds.blobs.iter().all(|(id, state)| is_at_rest(*id, state, &holds.rows))
+                && holds.rows.iter().filter_map(|row| row.blob).all(|named| holds.blobs.contains_key(&named))
+                && shared.all(has_ended)
+        });
+        let members: Vec<_> = holdings.iter().filter(|(node, _)| membership.includes(*node)).collect();
+        let shared = |(node, holds): &(NodeIndex, NodeFinal)| {
+            holds.rows.iter().filter(|row| self.is_shared(*node, row)).cloned().collect::<Vec<_>>()
+        };
+        let all_up = self.0.doors.borrow().iter().all(Option::is_some);
+        all_up
+            && membership.is_known_to_all()
+            && at_rest
+            && (self.0.world.keeps_rows_apart() || members.windows(2).all(|pair| shared(pair[0]) == shared(pair[1])))
+    }
+
+    /// Must a row on `node` become what it is on its origin? Not once one of the two has left the cluster.
+    fn is_shared(&self, node: NodeIndex, record: &Record) -> bool {
+        let writer = self.0.world.index_of(&record.version.node);
+        let together = |writer| [node, writer].iter().all(|node| self.0.world.membership().includes(*node));
+        writer == Some(node) || writer.is_some_and(together)
+    }
+}
+
+/// A blob is whole and a row names it, or it has failed for good.
+fn is_at_rest(id: BlobId, state: &BlobState, rows: &[Rc<Record>]) -> bool {
+    match state {
+        BlobState::Failed { .. } => true,
+        BlobState::Complete { .. } => rows.iter().any(|record| record.blob == Some(id)),
+        _ => false,
+    }
+}
+
+/// Is the row's deployment over?
+fn has_ended(record: &Rc<Record>) -> bool {
+    let row: Result<Value, _> = serde_json::from_slice(&record.value);
+    row.is_ok_and(|row| ["success", "failed", "rolled_back"].iter().any(|end| row["status"] == *end))
+}
+
+/// A node's main task, and the door through which requests reach it.
+fn host(env: SimEnv) -> (mpsc::UnboundedSender<Job>, impl Future<Output = ()> + use<>) {
+    use crate::env::Env;
+    let (tx, mut rx) = mpsc::unbounded_channel::<Job>();
+    let run = async move {
+        let node = Node::start(env.clone()).await.expect("a node of a simulated world can bind its ports");
+        while let Some(job) = rx.recv().await {
+            env.start("request".to_owned(), job(Rc::clone(&node))).detach();
+        }
+    };
+    (tx, run)
+}
