@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::{
     exit::{Exit, Failure},
     live::Live,
-    node::on_one_thread,
+    node::tell,
     remote::{NodeOptions, failed, watch},
 };
 use crate::client::{Client, Component, Follow, Upload};
@@ -107,7 +107,7 @@ impl How {
 
 pub(super) fn run(options: &Options) -> Result<Exit, Failure> {
     let client = options.node.client()?;
-    on_one_thread(async {
+    tell(async {
         let follow = begin(&client, options).await?;
         let live = Live::of(follow.node());
         watch(follow, live, options.how.json).await
@@ -131,7 +131,7 @@ async fn begin(client: &Client, options: &Options) -> Result<Follow, Failure> {
 
 pub(super) fn roll_back(options: &RollbackOptions) -> Result<Exit, Failure> {
     let client = options.node.client()?;
-    on_one_thread(async {
+    tell(async {
         let asked = json!({ "operation": "get_deployment", "deployment_id": options.id });
         let row = client.ask(&asked).await.map_err(failed)?;
         let mut fields = options.how.fields(row["project"].as_str().unwrap_or_default());

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::{
     exit::{Exit, Failure},
     live::Live,
-    node::on_one_thread,
+    node::tell,
     output::{self, count, duration, printable, things},
     remote::{NodeOptions, failed, watch},
 };
@@ -69,7 +69,7 @@ pub(super) fn run(options: &Options) -> Result<Exit, Failure> {
         "operation": "list_deployments", "project": options.project, "status": options.status,
         "since": options.since, "until": options.until, "limit": options.limit, "offset": options.offset,
     });
-    let list = on_one_thread(async { client.ask(&request).await.map_err(failed) })?;
+    let list = tell(async { client.ask(&request).await.map_err(failed) })?;
     output::print(&if options.json { format!("{list}\n") } else { render(&list) })?;
     Ok(Exit::Sound)
 }
@@ -105,7 +105,7 @@ fn line(row: &Value) -> Vec<String> {
 pub(super) fn tail(options: &TailOptions) -> Result<Exit, Failure> {
     let client = options.node.client()?;
     let request = json!({ "operation": "get_deployment", "deployment_id": options.id });
-    on_one_thread(async {
+    tell(async {
         let row = client.ask(&request).await.map_err(failed)?;
         let follow = client.follow(&request).await.map_err(failed)?;
         let live = Live::of(row["origin_node"].as_str().unwrap_or("?"));

@@ -25,6 +25,19 @@ const TURN: Duration = Duration::from_millis(100);
 /// The column of the nodes' names.
 const NAME_COLUMNS: usize = 4;
 
+/// Says things of ours without disturbing what is live.
+#[derive(Clone, Default)]
+pub(super) struct Announcer(Option<ProgressBar>);
+
+impl Announcer {
+    pub(super) fn say(&self, text: &str) {
+        match &self.0 {
+            Some(spinner) => spinner.suspend(|| output::error_line(text)),
+            None => output::error_line(text),
+        }
+    }
+}
+
 /// Shows the events of one deploy.
 pub(super) struct Live {
     /// Whose events have no node of their own.
@@ -39,6 +52,12 @@ impl Live {
     /// Nothing has been told yet of a deploy on `origin`.
     pub(super) fn of(origin: impl Into<String>) -> Self {
         Self { origin: origin.into(), spinner: stderr().is_terminal().then(spinner), outcomes: Vec::new(), end: None }
+    }
+
+    /// For who has something to say meanwhile.
+    #[must_use]
+    pub(super) fn announcer(&self) -> Announcer {
+        Announcer(self.spinner.clone())
     }
 
     /// Shows an event.

@@ -39,17 +39,23 @@ pub(super) struct Options {
 
 pub(super) fn run(options: &Options) -> Result<Exit, Failure> {
     let config = config::read(&options.config).map_err(Failure::Usage)?;
-    on_one_thread(serve(config, options.while_stdin))
+    on_one_thread(STOP_WITHIN, serve(config, options.while_stdin))
 }
 
-/// Runs a story of the real world: on one thread, which only calls that block leave.
-pub(super) fn on_one_thread<T>(story: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+/// Runs the story of a command that has nothing to lose when it is over.
+pub(super) fn tell<T>(story: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    on_one_thread(Duration::ZERO, story)
+}
+
+/// Runs a story of the real world: on one thread, which only calls that block leave. What blocks at its end may take so
+/// long.
+fn on_one_thread<T>(stop_within: Duration, story: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime: Runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::internal)?;
     let local = LocalSet::new();
     let told = local.block_on(&runtime, story);
     // Tasks end where they stand, and installers with them.
     runtime.block_on(async { drop(local) });
-    runtime.shutdown_timeout(STOP_WITHIN);
+    runtime.shutdown_timeout(stop_within);
     told
 }
 

@@ -22,7 +22,7 @@ use self::{
 };
 use super::{
     exit::{Exit, Failure},
-    node::on_one_thread,
+    node::tell,
     output,
     whole::whole,
 };
@@ -59,7 +59,7 @@ pub(super) fn run(options: &Options) -> Result<Exit, Failure> {
         kill.check(&place.names()).map_err(Failure::Usage)?;
     }
     let plan = Plan { component, project, kill: options.kill.clone() };
-    let ended = on_one_thread(async {
+    let ended = tell(async {
         tokio::select! {
             told = Story::new(&place, &plan).tell() => told,
             _ = tokio::signal::ctrl_c() => Err(Failure::usage("interrupted; the nodes are ended")),

@@ -1,6 +1,12 @@
 //! What happens in a cluster, in order.
 
-use std::{cell::Cell, collections::BTreeMap, io, pin::pin, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    io,
+    pin::pin,
+    time::Duration,
+};
 
 use futures_util::future::{Either, select};
 use serde_json::{Map, Value, json};
@@ -17,7 +23,7 @@ use super::{
 use crate::{
     cli::{
         exit::{Exit, Failure},
-        live::Live,
+        live::{Announcer, Live},
         output::{self, things},
     },
     client::{Component, Upload},
@@ -40,6 +46,8 @@ pub(super) struct Story<'a> {
     plan: &'a Plan,
     names: Vec<String>,
     findings: Findings,
+    /// Of the deploy that is under way.
+    announcer: RefCell<Announcer>,
 }
 
 /// How a deploy's stream ended.
@@ -53,11 +61,15 @@ type Processes = BTreeMap<String, NodeProcess>;
 
 impl<'a> Story<'a> {
     pub(super) fn new(place: &'a Place, plan: &'a Plan) -> Self {
-        Self { place, plan, names: place.names(), findings: Findings::default() }
+        Self { place, plan, names: place.names(), findings: Findings::default(), announcer: RefCell::default() }
     }
 
     fn origin(&self) -> &str {
         &self.names[0]
+    }
+
+    fn say(&self, text: &str) {
+        self.announcer.borrow().say(text);
     }
 
     /// Tells it to its end.
@@ -87,11 +99,7 @@ impl<'a> Story<'a> {
             process.serves(&self.place.client(name)).await.map_err(|why| self.with_log(name, &why))?;
         }
         let count = things(self.names.len() as u64, "node");
-        output::error_line(&format!(
-            "{count} up; {} serves {}",
-            self.origin(),
-            self.place.client(self.origin()).address()
-        ));
+        self.say(&format!("{count} up; {} serves {}", self.origin(), self.place.client(self.origin()).address()));
         Ok(processes)
     }
 
@@ -119,6 +127,7 @@ impl<'a> Story<'a> {
         let fields: Map<String, Value> = fields.map(|(name, value)| (name.to_owned(), value)).into_iter().collect();
         let upload = Upload::new(fields, self.plan.component.clone()).map_err(Failure::internal)?;
         let mut live = Live::of(self.origin());
+        *self.announcer.borrow_mut() = live.announcer();
         let followed = self.place.client(self.origin()).upload(upload).await;
         let mut follow = followed.map_err(Failure::usage)?;
         while let Some(told) = follow.next().await {
@@ -210,7 +219,7 @@ impl<'a> Story<'a> {
             let process = processes.get_mut(&kill.node).expect("the plan names a node of the cluster");
             is_dying.set(true);
             process.kill().await?;
-            output::error_line(&format!("{} is killed (-9) in phase {}", kill.node, kill.phase));
+            self.say(&format!("{} is killed (-9) in phase {}", kill.node, kill.phase));
             *process = NodeProcess::start(self.place, &kill.node)?;
             process.serves(&self.place.client(&kill.node)).await.map_err(|why| self.with_log(&kill.node, &why))
         };
@@ -228,15 +237,12 @@ impl<'a> Story<'a> {
                 Err(_) => sleep(ATTACH_EVERY).await,
             }
         };
-        output::error_line(&format!("a tail is attached on {node}"));
+        self.say(&format!("a tail is attached on {node}"));
         let mut end = Value::Null;
         while let Some(told) = follow.next().await {
             end = told.data;
         }
-        output::error_line(&format!(
-            "the tail on {node} ended: {}",
-            end["message"].as_str().unwrap_or("without a word")
-        ));
+        self.say(&format!("the tail on {node} ended: {}", end["message"].as_str().unwrap_or("without a word")));
         Deployed { exit: follow.exit(), end }
     }
 
