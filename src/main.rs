@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 /// A simulation allocates much and briefly.
+#[cfg(feature = "sim")]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -6,9 +6,10 @@ use clap::Args;
 
 use super::{
     exit::{Exit, Failure},
-    options::{Jobs, SetupOptions, whole},
+    options::{Jobs, SetupOptions},
     output::{self, count, duration, memory, things},
     progress::Progress,
+    whole::whole,
 };
 use crate::search::{
     explore::{Exploration, explore},

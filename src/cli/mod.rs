@@ -1,18 +1,40 @@
 //! The command line: one file for each command.
 //!
-//! Commands parse (`options`), call `search` or `museum`, and print (`output`); no decision about runs is taken here.
-//! How each ends is an `Exit` or a `Failure`.
+//! Commands parse (`options`), call `search`, `museum`, `real` or `client`, and print (`output`); no decision about runs or
+//! deployments is taken here. How each ends is an `Exit` or a `Failure`. A build without one of the worlds lacks its commands.
 
+#[cfg(feature = "real")]
+mod cluster;
+#[cfg(feature = "real")]
+mod config;
+#[cfg(feature = "real")]
+mod deploy;
+#[cfg(feature = "real")]
+mod deployments;
 mod exit;
+#[cfg(feature = "sim")]
 mod explore;
 mod invariants;
+#[cfg(feature = "real")]
+mod live;
+#[cfg(feature = "sim")]
 mod museum;
+#[cfg(feature = "real")]
+mod node;
+#[cfg(feature = "sim")]
 mod options;
 mod output;
+#[cfg(feature = "sim")]
 mod progress;
+#[cfg(feature = "real")]
+mod remote;
+#[cfg(feature = "sim")]
 mod replay;
+#[cfg(feature = "sim")]
 mod scenarios;
+#[cfg(feature = "sim")]
 mod twice;
+mod whole;
 #[cfg(feature = "turmoil")]
 mod worlds;
 
@@ -25,17 +47,21 @@ use std::{
 use clap::{Parser, Subcommand};
 
 use self::exit::{Exit, Failure};
-use crate::search::explore::panic_message;
+use crate::panics::panic_message;
 
-/// Explores thousands of deploys of a component on a simulated cluster, and checks every promise.
+/// Explores thousands of deploys of a component on a simulated cluster, and checks every promise; and deploys it for real.
 ///
-/// Exit codes: 0 sound, 1 an invariant is broken (or two runs differ, or the museum missed a bug), 2 wrong usage or
-/// input, 3 an error in drydock itself.
+/// Exit codes: 0 sound (or deployed), 1 an invariant is broken (or two runs differ, the museum missed a bug, or a deployment
+/// failed), 2 wrong usage or input (or a stream that broke off before it told how a deployment ended), 3 an error in drydock
+/// itself.
 #[derive(Debug, Parser)]
-#[command(name = "drydock", version, args_conflicts_with_subcommands = true)]
+#[command(name = "drydock", version)]
+#[cfg_attr(feature = "sim", command(args_conflicts_with_subcommands = true))]
+#[cfg_attr(not(feature = "sim"), command(subcommand_required = true))]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
+    #[cfg(feature = "sim")]
     #[command(flatten)]
     explore: explore::Options,
 }
@@ -43,23 +69,47 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Makes many runs and checks every invariant (the default command)
+    #[cfg(feature = "sim")]
     Explore(explore::Options),
     /// Makes the run in a capsule again, bit for bit
+    #[cfg(feature = "sim")]
     Replay(replay::Options),
     /// Makes runs twice here and once in another process, and names the first event that differs
+    #[cfg(feature = "sim")]
     Twice(twice::Options),
     /// Makes the same runs in the event-driven world and on stock turmoil, and compares the verdicts
     #[cfg(feature = "turmoil")]
     Worlds(worlds::Options),
     /// Lists the scenarios
+    #[cfg(feature = "sim")]
     Scenarios,
     /// Lists the invariants
     Invariants,
     /// Puts historic bugs back, one at a time, and tells which are caught
+    #[cfg(feature = "sim")]
     Museum(museum::Options),
     /// Prints traces for `twice`
+    #[cfg(feature = "sim")]
     #[command(hide = true)]
     Traces(twice::TraceOptions),
+    /// Deploys a component on a cluster of real processes on this machine, and judges what came of it
+    #[cfg(feature = "real")]
+    Cluster(cluster::Options),
+    /// Runs one node of a real cluster, until SIGTERM or SIGINT
+    #[cfg(feature = "real")]
+    Node(node::Options),
+    /// Deploys a component on a running node, and shows how it goes; exit code 0 exactly when it succeeded
+    #[cfg(feature = "real")]
+    Deploy(deploy::Options),
+    /// Lists the deployments that a running node knows
+    #[cfg(feature = "real")]
+    Deployments(deployments::Options),
+    /// Shows a deployment's log, then what comes, to its end
+    #[cfg(feature = "real")]
+    Tail(deployments::TailOptions),
+    /// Deploys the payload of an earlier deployment again
+    #[cfg(feature = "real")]
+    Rollback(deploy::RollbackOptions),
 }
 
 /// Runs the command that the process was started with.
@@ -75,16 +125,37 @@ pub fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> Result<Exit, Failure> {
     match &cli.command {
+        #[cfg(feature = "sim")]
         None => explore::run(&cli.explore),
+        #[cfg(not(feature = "sim"))]
+        None => unreachable!("clap wants a command where there is no default one"),
+        #[cfg(feature = "sim")]
         Some(Command::Explore(options)) => explore::run(options),
+        #[cfg(feature = "sim")]
         Some(Command::Replay(options)) => replay::run(options),
+        #[cfg(feature = "sim")]
         Some(Command::Twice(options)) => twice::run(options),
         #[cfg(feature = "turmoil")]
         Some(Command::Worlds(options)) => worlds::run(options),
+        #[cfg(feature = "sim")]
         Some(Command::Scenarios) => scenarios::run(),
         Some(Command::Invariants) => invariants::run(),
+        #[cfg(feature = "sim")]
         Some(Command::Museum(options)) => museum::run(options),
+        #[cfg(feature = "sim")]
         Some(Command::Traces(options)) => twice::print_traces(options),
+        #[cfg(feature = "real")]
+        Some(Command::Cluster(options)) => cluster::run(options),
+        #[cfg(feature = "real")]
+        Some(Command::Node(options)) => node::run(options),
+        #[cfg(feature = "real")]
+        Some(Command::Deploy(options)) => deploy::run(options),
+        #[cfg(feature = "real")]
+        Some(Command::Deployments(options)) => deployments::run(options),
+        #[cfg(feature = "real")]
+        Some(Command::Tail(options)) => deployments::tail(options),
+        #[cfg(feature = "real")]
+        Some(Command::Rollback(options)) => deploy::roll_back(options),
     }
 }
 
@@ -98,7 +169,7 @@ fn report_panic(info: &PanicHookInfo<'_>) {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "sim"))]
 mod tests {
     use clap::CommandFactory;
 

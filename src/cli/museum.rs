@@ -10,8 +10,9 @@ use clap::Args;
 
 use super::{
     exit::{Exit, Failure},
-    options::{Jobs, whole},
+    options::Jobs,
     output::{self, count, duration, things},
+    whole::whole,
 };
 use crate::{
     check::invariants,

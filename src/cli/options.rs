@@ -1,10 +1,10 @@
-//! What several commands are told in the same way.
+//! What several commands over the simulated world are told in the same way.
 
-use std::{fmt::Display, num::NonZeroUsize, ops::RangeInclusive, path::PathBuf, str::FromStr, sync::Arc};
+use std::{num::NonZeroUsize, path::PathBuf, sync::Arc};
 
 use clap::Args;
 
-use super::exit::Failure;
+use super::{exit::Failure, whole::whole};
 use crate::{
     search::{seed::Seed, setup::Setup, strategy::Strategy},
     sim::{
@@ -85,17 +85,6 @@ impl Jobs {
     /// How many.
     pub(super) fn count(self) -> NonZeroUsize {
         self.jobs.or_else(|| std::thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN)
-    }
-}
-
-/// Parses a number within `range`.
-pub(super) fn whole<T>(range: RangeInclusive<T>) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static
-where
-    T: FromStr + PartialOrd + Display + Clone + Send + Sync + 'static,
-{
-    move |text| {
-        let number = text.parse().ok().filter(|number| range.contains(number));
-        number.ok_or_else(|| format!("it must be a number from {} to {}", range.start(), range.end()))
     }
 }
 

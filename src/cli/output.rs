@@ -76,7 +76,10 @@ pub(super) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>
 const PAGE_COLUMNS: u16 = 120;
 
 /// A list of names with a sentence each, wrapped.
-pub(super) fn list(header: [&str; 2], rows: impl IntoIterator<Item = [String; 2]>) -> String {
+pub(super) fn list<const COLUMNS: usize>(
+    header: [&str; COLUMNS],
+    rows: impl IntoIterator<Item = [String; COLUMNS]>,
+) -> String {
     let mut table = Table::new();
     table.force_no_tty().load_style(STYLE).set_content_arrangement(ContentArrangement::Dynamic).set_width(PAGE_COLUMNS);
     table.set_header(header);
@@ -114,7 +117,22 @@ pub(super) fn duration(seconds: f64) -> String {
     }
 }
 
+/// What another machine said, as it may stand on a terminal: what would steer it is written out.
+#[cfg(feature = "real")]
+pub(super) fn printable(text: &str) -> String {
+    let mut printable = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '\t' => printable.push('\t'),
+            steering if steering.is_control() => printable.extend(steering.escape_default()),
+            plain => printable.push(plain),
+        }
+    }
+    printable
+}
+
 /// Memory, in MiB.
+#[cfg(feature = "sim")]
 pub(super) fn memory(bytes: u64) -> String {
     format!("{} MiB at most", count(bytes.div_ceil(1024 * 1024)))
 }

@@ -13,8 +13,9 @@ use clap::Args;
 
 use super::{
     exit::{Exit, Failure},
-    options::{SetupOptions, whole},
+    options::SetupOptions,
     output::{self, things},
+    whole::whole,
 };
 use crate::{
     check::Trace,

@@ -4,8 +4,9 @@ use clap::Args;
 
 use super::{
     exit::{Exit, Failure},
-    options::{SetupOptions, whole},
+    options::SetupOptions,
     output::{self, things},
+    whole::whole,
 };
 use crate::{
     check::invariants,

@@ -2,7 +2,6 @@
 
 use std::fmt::Write;
 
-use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 /// Lower-case hex.
@@ -22,7 +21,7 @@ pub struct Hashing {
 
 impl Hashing {
     /// Takes in the next piece.
-    pub fn update(&mut self, piece: &Bytes) {
+    pub fn update(&mut self, piece: &[u8]) {
         self.hash.update(piece);
         self.bytes += piece.len() as u64;
     }

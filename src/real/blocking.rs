@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 /// # Panics
 /// When `work` does: a broken promise does not end at the thread that broke it.
 #[expect(clippy::disallowed_methods, reason = "a file's sync blocks; it must not hold up what else the node does")]
-pub(super) async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
     match tokio::task::spawn_blocking(work).await {

@@ -167,14 +167,14 @@ fn prepare(directory: &std::path::Path) -> io::Result<fs::File> {
 
 /// The wall clock, epoch milliseconds.
 #[expect(clippy::disallowed_methods, reason = "this is what the seam's clock is made of in this world")]
-pub(super) fn wall_clock_ms() -> u64 {
+pub(crate) fn wall_clock_ms() -> u64 {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
     now.as_millis() as u64
 }
 
 /// Starts a task on this thread.
 #[expect(clippy::disallowed_methods, reason = "this is what `Env::spawn` is made of in this world")]
-pub(super) fn spawn(future: impl Future<Output = ()> + 'static) -> tokio::task::AbortHandle {
+pub(crate) fn spawn(future: impl Future<Output = ()> + 'static) -> tokio::task::AbortHandle {
     tokio::task::spawn_local(future).abort_handle()
 }
 

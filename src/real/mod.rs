@@ -17,6 +17,10 @@ mod stream;
 mod table;
 pub mod trace;
 
+pub(crate) use self::{
+    blocking::blocking,
+    env::{spawn, wall_clock_ms},
+};
 pub use self::{
     env::{Config, Member, RealEnv, StartError},
     secret::{Secret, WeakSecret},

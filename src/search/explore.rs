@@ -18,6 +18,7 @@ use std::{
 };
 
 use super::tally::{Finding, Observation, Tally};
+use crate::panics::panic_message;
 
 /// Runs in a block: enough to make the dealing cheap, few enough to show progress.
 const BLOCK_RUNS: u64 = 8;
@@ -159,12 +160,6 @@ impl<F: Fn(u64) -> Observation + Sync> Team<'_, F> {
             Err(panic) => Some(Err(HarnessPanic { index, message: panic_message(&*panic) })),
         }
     }
-}
-
-/// The text of a panic.
-pub fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
 }
 
 #[cfg(test)]
