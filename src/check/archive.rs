@@ -40,7 +40,7 @@ pub fn read_archive<T: Clone>(
     };
     let mut archive = Archive::new(Watched::new(plain));
     let read = read_entries(&mut archive, keep);
-    archive.into_inner().is_whole()?;
+    archive.into_inner().ends_whole()?;
     let tree = read?;
     if tree.is_empty() {
         return Err("the archive is empty; give one that holds a component".to_owned());
@@ -77,7 +77,7 @@ impl<R: Read> Watched<R> {
     }
 
     /// Reads what is left, and looks whether nothing is missing.
-    fn is_whole(mut self) -> Result<(), String> {
+    fn ends_whole(mut self) -> Result<(), String> {
         if self.failure.is_none() {
             // A failure is remembered.
             let _ = io::copy(&mut self, &mut io::sink());

@@ -141,7 +141,8 @@ impl RealEnv {
         &self.0.recorder
     }
 
-    /// Adds an event to this node's trace: what only its door knows, as [`Event::Tail`].
+    /// Adds an event to this node's trace: what only its door knows, as [`Event::Tail`] and [`Event::PayloadRead`]. Readers
+    /// are numbered by the door, anew in each life.
     pub fn record(&self, event: &Event) {
         self.0.recorder.record(event);
     }

@@ -163,7 +163,7 @@ impl Disk for SimDisk {
 
     async fn read_link(&self, path: &Path) -> io::Result<PathBuf> {
         self.delay().await?;
-        match &**self.tree.borrow().get(text(path)?).ok_or(io::ErrorKind::NotFound)? {
+        match &**self.tree.borrow().find(text(path)?)? {
             Node::Symlink(target) => Ok(target.into()),
             _ => Err(io::ErrorKind::InvalidInput.into()),
         }
@@ -196,7 +196,7 @@ impl Disk for SimDisk {
     async fn read_file(&self, path: &Path, bytes_max: u64) -> io::Result<Bytes> {
         self.delay().await?;
         let tree = self.tree.borrow();
-        let Node::File { pieces, .. } = &**tree.get(text(path)?).ok_or(io::ErrorKind::NotFound)? else {
+        let Node::File { pieces, .. } = &**tree.find(text(path)?)? else {
             return Err(io::ErrorKind::InvalidInput.into());
         };
         let pieces = pieces.borrow();
@@ -212,7 +212,7 @@ impl Disk for SimDisk {
     async fn read_at(&self, path: &Path, offset: u64, bytes_max: usize) -> io::Result<Bytes> {
         self.delay().await?;
         let tree = self.tree.borrow();
-        let file = tree.get(text(path)?).ok_or(io::ErrorKind::NotFound)?;
+        let file = tree.find(text(path)?)?;
         let piece = file.piece_at(offset).ok_or(io::ErrorKind::InvalidInput)?;
         Ok(piece.slice(..piece.len().min(bytes_max)))
     }
@@ -227,10 +227,8 @@ impl Disk for SimDisk {
         self.delay().await?;
         let path = text(path)?;
         let tree = self.tree.borrow();
-        match tree.get(path).ok_or(io::ErrorKind::NotFound)?.kind() {
-            EntryKind::Dir => Ok(tree.within(path).map(|(name, node)| (name.to_owned(), node.kind())).collect()),
-            _ => Err(io::ErrorKind::NotADirectory.into()),
-        }
+        tree.dir(path)?;
+        Ok(tree.within(path).map(|(name, node)| (name.to_owned(), node.kind())).collect())
     }
 
     async fn sync_tree(&self, path: &Path) -> io::Result<()> {

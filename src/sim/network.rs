@@ -133,6 +133,7 @@ impl SimNetwork {
             arrived: Arrived::empty(),
             under_way: None,
             ended: false,
+            shut: false,
         }
     }
 }
@@ -194,6 +195,8 @@ pub struct SimStream {
     under_way: Option<Pin<Box<Sleep>>>,
     /// The end of the stream has been reached behind them.
     ended: bool,
+    /// This side has ended its direction: to do so again is nothing.
+    shut: bool,
 }
 
 thread_local! {
@@ -280,6 +283,11 @@ impl AsyncWrite for SimStream {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().raw).poll_shutdown(cx)
+        let me = self.get_mut();
+        if !me.shut {
+            ready!(Pin::new(&mut me.raw).poll_shutdown(cx))?;
+            me.shut = true;
+        }
+        Poll::Ready(Ok(()))
     }
 }

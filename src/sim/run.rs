@@ -112,6 +112,73 @@ async fn tell(scenario: &Scenario, params: &Params, source: Box<dyn Source>) -> 
     report
 }
 
+/// The seams of a world's nodes without a deploy logic on them: `host` runs on each node, which is its acting host, and
+/// `story` beside them until it ends. False when it did not.
+pub fn play<H: Future<Output = ()> + 'static>(
+    world: WorldKind,
+    stage: Stage,
+    host: impl Fn(SimEnv) -> H + 'static,
+    story: impl Future<Output = ()> + 'static,
+) -> bool {
+    match world {
+        WorldKind::Sim => play_sim(stage, host, story),
+        #[cfg(feature = "turmoil")]
+        WorldKind::Turmoil => crate::turmoil::play(stage, host, story),
+    }
+}
+
+/// What [`play`] plays on.
+pub struct Stage {
+    /// Nodes, 1 to 9.
+    pub nodes: u8,
+    /// What their processes do.
+    pub scripts: Rc<Scripts>,
+    /// What is not as it is in a calm run.
+    pub source: Box<dyn Source>,
+}
+
+impl Stage {
+    /// The seams of all nodes.
+    pub(crate) fn envs(&self, world: &Rc<World>, tasks: &Rc<dyn Spawner>, fabric: &Rc<dyn Fabric>) -> Vec<SimEnv> {
+        let scripts = Rc::new(RefCell::new(Rc::clone(&self.scripts)));
+        let env =
+            |index| SimEnv::new(world, NodeIndex(index), Rc::clone(tasks), Rc::clone(fabric), Rc::clone(&scripts));
+        (0..self.nodes).map(env).collect()
+    }
+}
+
+fn play_sim<H: Future<Output = ()> + 'static>(
+    mut stage: Stage,
+    host: impl Fn(SimEnv) -> H + 'static,
+    story: impl Future<Output = ()> + 'static,
+) -> bool {
+    let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
+    let runtime = runtime.expect("a runtime without I/O needs nothing from the machine");
+    runtime.block_on(unconstrained(async move {
+        let start = Instant::now();
+        let source = std::mem::replace(&mut stage.source, Box::new(super::choice::Calm));
+        let world = World::new(stage.nodes, DecisionLog::new(source), move || start.elapsed());
+        let (wire, tasks) = (Wire::new(world.cluster()), Tasks::default());
+        let spawner: Rc<dyn Spawner> = Rc::new(tasks.clone());
+        let fabric: Rc<dyn Fabric> = Rc::new(wire.fabric(world.cluster()));
+        for env in stage.envs(&world, &spawner, &fabric) {
+            spawner.start(Some(env.index()), "host".to_owned(), Box::pin(host(env))).detach();
+        }
+        let told = Rc::new(Cell::new(false));
+        let telling = Rc::clone(&told);
+        let story = async move {
+            story.await;
+            telling.set(true);
+        };
+        spawner.start(None, "story".to_owned(), Box::pin(story)).detach();
+        let done = Rc::clone(&told);
+        let mut executor = Executor::new(world, wire, tasks, HORIZON, Rc::new(move || done.get()));
+        (&mut executor).await;
+        executor.clear();
+        told.get()
+    }))
+}
+
 /// The nodes of a run: the cluster as scenarios see it, and for each node the future that runs it.
 pub(crate) fn assemble(
     world: &Rc<World>,

@@ -171,18 +171,29 @@ impl Tree {
         if path.is_empty() { Some(&self.root) } else { self.entries.get(path) }
     }
 
-    /// The directory at `path`.
-    fn dir(&self, path: &str) -> io::Result<&Rc<Node>> {
+    /// What stands at `path`, or why nothing does.
+    pub(super) fn find(&self, path: &str) -> io::Result<&Rc<Node>> {
+        let mut parents = path.match_indices('/').map(|(end, _)| &path[..end]);
+        let leads_through = |parent| self.get(parent).is_none_or(|node| node.kind() == EntryKind::Dir);
         match self.get(path) {
-            Some(node) if node.kind() == EntryKind::Dir => Ok(node),
-            Some(_) => Err(io::ErrorKind::NotADirectory.into()),
-            None => Err(io::ErrorKind::NotFound.into()),
+            Some(node) => Ok(node),
+            None if parents.all(leads_through) => Err(io::ErrorKind::NotFound.into()),
+            None => Err(io::ErrorKind::NotADirectory.into()),
+        }
+    }
+
+    /// The directory at `path`.
+    pub(super) fn dir(&self, path: &str) -> io::Result<&Rc<Node>> {
+        let node = self.find(path)?;
+        match node.kind() {
+            EntryKind::Dir => Ok(node),
+            _ => Err(io::ErrorKind::NotADirectory.into()),
         }
     }
 
     fn naming(&self, path: &str, now: Option<Rc<Node>>) -> io::Result<Naming> {
         let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
-        let dir = Rc::clone(self.dir(parent).map_err(|_| io::ErrorKind::NotFound)?);
+        let dir = Rc::clone(self.dir(parent)?);
         Ok(Naming { dir, name: name.to_owned(), now })
     }
 
@@ -221,6 +232,7 @@ impl Tree {
         for end in ends {
             match self.get(&path[..end]) {
                 Some(node) if node.kind() == EntryKind::Dir => {}
+                Some(_) if end == path.len() => return Err(io::ErrorKind::AlreadyExists.into()),
                 Some(_) => return Err(io::ErrorKind::NotADirectory.into()),
                 None => drop(self.add(&path[..end], Node::dir())?),
             }
@@ -230,7 +242,10 @@ impl Tree {
 
     /// Moves `from` to `to`, with all below it.
     pub(super) fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
-        let moved = Rc::clone(self.entries.get(from).ok_or(io::ErrorKind::NotFound)?);
+        let moved = Rc::clone(self.find(from)?);
+        if to.strip_prefix(from).is_some_and(|rest| rest.starts_with('/')) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
         let change = vec![self.naming(from, None)?, self.naming(to, Some(Rc::clone(&moved)))?];
         match (moved.kind(), self.get(to).map(|node| node.kind())) {
             (_, None) => {}

@@ -19,12 +19,13 @@ use turmoil::net::{TcpListener, TcpStream};
 
 use crate::{
     check::{Death, Event, NodeIndex},
-    env::{Accepted, Kill, LocalFuture, NodeName},
+    env::{Accepted, Env, Kill, LocalFuture, NodeName},
     sim::{
-        choice::{DecisionLog, Source},
+        choice::{Calm, DecisionLog, Source},
+        env::SimEnv,
         network::{Fabric, RawListener, RawStream},
         panics,
-        run::{Params, Report, assemble, story},
+        run::{Params, Report, Stage, assemble, story},
         scenario::Scenario,
         world::{Spawner, World},
     },
@@ -74,6 +75,35 @@ pub(crate) fn run(scenario: &Scenario, params: &Params, source: Box<dyn Source>)
     }
     cluster.record_final();
     Report::of(&world, world.elapsed())
+}
+
+/// See [`crate::sim::run::play`].
+pub(crate) fn play<H: Future<Output = ()> + 'static>(
+    mut stage: Stage,
+    host: impl Fn(SimEnv) -> H + 'static,
+    story: impl Future<Output = ()> + 'static,
+) -> bool {
+    let source = std::mem::replace(&mut stage.source, Box::new(Calm));
+    let world = World::new(stage.nodes, DecisionLog::new(source), || turmoil::sim_elapsed().unwrap_or_default());
+    let spawner: Rc<dyn Spawner> = Rc::new(HostTasks { world: Rc::clone(&world) });
+    let fabric: Rc<dyn Fabric> = Rc::new(TurmoilFabric);
+    let mut sim = builder().build();
+    for env in stage.envs(&world, &spawner, &fabric) {
+        let name = env.node().as_str().to_owned();
+        let host = RefCell::new(Some(Box::pin(host(env))));
+        sim.host(name, move || {
+            let host = host.borrow_mut().take().expect("no host is bounced");
+            async move {
+                host.await;
+                Ok(())
+            }
+        });
+    }
+    sim.client("client", async move {
+        story.await;
+        Ok(())
+    });
+    sim.run().is_ok()
 }
 
 fn builder() -> turmoil::Builder {

@@ -31,6 +31,11 @@ impl Stamp {
         Self(now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs())
     }
 
+    #[cfg(test)]
+    pub(super) fn at(ns: u64) -> Self {
+        Self(ns)
+    }
+
     /// Milliseconds since `start`.
     pub(super) fn ms_since(self, start: Self) -> u64 {
         self.0.saturating_sub(start.0) / 1_000_000

@@ -196,3 +196,72 @@ fn is_committed(event: &Event, rows: &[(Key, Version)]) -> bool {
     let (Event::PutCommitted { record, .. } | Event::Replicated { record, .. }) = event else { return false };
     rows.iter().any(|(key, version)| *key == record.key && *version >= record.version)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{borrow::Cow, rc::Rc};
+
+    use super::{super::line::Life, *};
+    use crate::env::{Draft, Record};
+
+    fn version(stamp: u64) -> Version {
+        Version { stamp, node: "n1".into() }
+    }
+
+    /// A life in which a put began, and its commit was intended and no more.
+    fn cut_short(began: u64, stamp: u64) -> LifeTrace {
+        let (key, value): (Key, bytes::Bytes) = ("row".into(), "{}".into());
+        let draft = Rc::new(Draft { value: value.clone(), blob: None });
+        let record = Rc::new(Record { key: Rc::clone(&key), version: version(stamp), value, blob: None });
+        let lines = [
+            What::Event(Cow::Owned(Event::PutStarted { put: 0, key, draft })),
+            What::Intends(Cow::Owned(Event::PutCommitted { put: 0, record })),
+        ];
+        let life = Life {
+            node: "n1".into(),
+            members: vec!["n1".into()],
+            settings: BTreeMap::new(),
+            rows: Vec::new(),
+            blobs: BTreeMap::new(),
+        };
+        let lines = (began + 1..).map(Stamp::at).zip(lines).collect();
+        LifeTrace { life, began: Stamp::at(began), lines, ended: None }
+    }
+
+    fn merged(lives: Vec<LifeTrace>, rows: &[(Key, Version)]) -> Vec<Event> {
+        let mut merge = Merge::default();
+        merge.add_node(NodeIndex(0), &NodeTrace { lives, holes: Vec::new() }, Some(rows), true);
+        merge.into_trace(vec!["n1".into()]).entries().iter().map(|entry| entry.event.clone()).collect()
+    }
+
+    fn commits(events: &[Event]) -> usize {
+        events.iter().filter(|event| matches!(event, Event::PutCommitted { .. })).count()
+    }
+
+    #[test]
+    fn whether_the_last_commit_of_a_life_happened_its_rows_tell() {
+        for (stands, expected) in [(6, 0), (7, 1), (8, 1)] {
+            let events = merged(vec![cut_short(0, 7)], &[("row".into(), version(stands))]);
+            assert_eq!(commits(&events), expected, "version {stands} stands there");
+            let logged = events.iter().filter(|event| matches!(event, Event::Logged { .. })).count();
+            assert_eq!(logged, expected);
+        }
+    }
+
+    #[test]
+    fn a_life_that_another_one_follows_died_behind_its_last_line_and_numbers_go_on() {
+        let events = merged(vec![cut_short(0, 7), cut_short(10, 8)], &[]);
+        let puts: Vec<_> = events
+            .iter()
+            .filter_map(|event| match event {
+                Event::PutStarted { put, .. } => Some(*put),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(puts, [0, 1]);
+        let told: Vec<_> = events.iter().map(ToString::to_string).collect();
+        let place = |words: &str| told.iter().position(|event| event.contains(words)).unwrap();
+        assert!(place("put 0 takes") < place("crashes") && place("crashes") < place("starts again"), "{told:?}");
+        assert!(place("starts again") < place("put 1 takes"));
+    }
+}

@@ -83,6 +83,7 @@ impl Reading {
             What::Begins(life) => {
                 // Whoever was killed while it wrote has lost nothing that another node knew of.
                 self.torn = None;
+                self.beginning(directory, &life, at_ns);
                 self.read.lives.push(LifeTrace { life: *life, began: at_ns, lines: Vec::new(), ended: None });
             }
             What::Gap { cause } => {
@@ -93,6 +94,20 @@ impl Reading {
                 self.hole(None);
                 self.in_life(directory, at_ns, what);
             }
+        }
+    }
+
+    /// Looks whether something happened before a life that the trace does not hold, or that its clock cannot tell.
+    fn beginning(&mut self, directory: &Path, life: &Life, at: Stamp) {
+        let place = directory.display();
+        match self.read.lives.last() {
+            Some(before) if before.last() > at => {
+                self.read.holes.push(format!("the machine was started anew between two lives in {place}"));
+            }
+            None if !(life.rows.is_empty() && life.blobs.is_empty()) => {
+                self.read.holes.push(format!("the node in {place} has rows from before its trace begins"));
+            }
+            _ => {}
         }
     }
 

@@ -206,3 +206,53 @@ fn encode(line: &Line<'_>) -> io::Result<Vec<u8>> {
     bytes.push(b'\n');
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::reading, *};
+
+    fn happens(log: &mut Log, directory: &Path) {
+        log.write(directory, &Line { at_ns: Stamp::now(), what: What::Event(Cow::Owned(Event::Restarted)) });
+    }
+
+    fn begun(directory: &Path) -> Log {
+        let mut log = Log::open(directory).unwrap();
+        let node = NodeName::from("n1");
+        let life = Life {
+            members: vec![node.clone()],
+            node,
+            settings: BTreeMap::new(),
+            rows: Vec::new(),
+            blobs: BTreeMap::new(),
+        };
+        log.write(directory, &Line { at_ns: Stamp::now(), what: What::Begins(Box::new(life)) });
+        log
+    }
+
+    #[test]
+    fn a_line_that_cannot_be_written_is_a_gap_and_no_failure() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut log = begun(directory.path());
+        let file = std::mem::replace(&mut log.file, fs::File::options().write(true).open("/dev/full").unwrap());
+        happens(&mut log, directory.path());
+        log.file = file;
+        happens(&mut log, directory.path());
+        let read = reading::read(directory.path()).unwrap();
+        assert_eq!(read.lives[0].lines.len(), 1);
+        assert!(matches!(&read.holes[..], [hole] if hole.contains("No space left")), "{:?}", read.holes);
+    }
+
+    #[test]
+    fn a_trace_that_is_too_long_goes_on_in_another_file_and_then_loses_its_beginning() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut log = begun(directory.path());
+        for holes in [0, 1] {
+            happens(&mut log, directory.path());
+            log.bytes = FILE_BYTES_MAX;
+            happens(&mut log, directory.path());
+            let read = reading::read(directory.path()).unwrap();
+            assert_eq!(read.holes.len(), holes, "{:?}", read.holes);
+            assert_eq!(read.lives.iter().map(|life| life.lines.len()).sum::<usize>(), 2 * (1 - holes));
+        }
+    }
+}

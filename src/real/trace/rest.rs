@@ -1,6 +1,10 @@
 //! Whether anything is still under way in a run of real nodes, as their traces and directories tell.
 
-use std::{collections::BTreeMap, path::PathBuf, rc::Rc};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    rc::Rc,
+};
 
 use serde_json::Value;
 
@@ -31,7 +35,7 @@ fn keeps_rows_apart(trace: &NodeTrace) -> bool {
     trace.lives.last().is_some_and(|life| life.life.settings.contains_key(scope::SETTING))
 }
 
-fn is_quiet(directory: &PathBuf, trace: &NodeTrace, rows: &Rows) -> bool {
+fn is_quiet(directory: &Path, trace: &NodeTrace, rows: &Rows) -> bool {
     let Some(last) = trace.lives.last() else { return true };
     let Ok(blobs) = RealBlobs::states(&directory.join("store/blobs")) else { return false };
     let named = |id| rows.values().any(|record| record.blob == Some(id));
@@ -43,7 +47,7 @@ fn is_quiet(directory: &PathBuf, trace: &NodeTrace, rows: &Rows) -> bool {
     let all_came = rows.values().filter_map(|record| record.blob).all(|named| blobs.contains_key(&named));
     blobs_rest
         && all_came
-        && rows.values().all(|record| has_ended(record))
+        && rows.values().all(has_ended)
         && finals::leftovers(directory).is_ok_and(|left| left.is_empty())
         && finals::running(last).is_empty()
         && all_answered(trace)

@@ -97,6 +97,11 @@ impl Run {
         self.healed = Some(Stamp::now());
     }
 
+    /// The same run, whose directories have been copied to these.
+    pub fn elsewhere(&self, directories: &[PathBuf]) -> Self {
+        Self { directories: directories.to_vec(), healed: self.healed }
+    }
+
     /// Waits until nothing is under way any more; false when that took longer than `patience`.
     ///
     /// # Errors
