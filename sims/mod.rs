@@ -10,6 +10,7 @@ mod client_leaves;
 mod deploy;
 mod failing_install;
 mod impatient_peers;
+mod installs;
 mod join;
 mod late_news;
 mod leave;
@@ -25,6 +26,7 @@ mod retention;
 mod rollback;
 mod slow_install;
 mod two_origins;
+mod two_projects;
 mod unreplicated;
 
 use crate::sim::scenario::Scenario;
@@ -39,11 +41,13 @@ pub const ALL: &[Scenario] = &[
     package_managers::SCENARIO,
     package::SCENARIO,
     slow_install::SCENARIO,
+    installs::SCENARIO,
     client_leaves::SCENARIO,
     claimed_id::SCENARIO,
     redeploy::SCENARIO,
     restart::SCENARIO,
     two_origins::SCENARIO,
+    two_projects::SCENARIO,
     unreplicated::SCENARIO,
     origin_dies::SCENARIO,
     peer_dies::SCENARIO,

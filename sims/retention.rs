@@ -1,8 +1,13 @@
 //! Seven small deploys of one project, with an operator's limits on how many payloads stay.
 //!
 //! Simulates a project that is deployed often: retention lets old payloads go after each success, and an operator deletes
-//! one by hand, from any node. Fails when a payload goes that a peer still needs, when a row changes in anything but its
+//! one by hand, from any node, also while a deploy is under way. Fails when a payload goes that a peer still needs, when a row changes in anything but its
 //! payload, or when a node keeps bytes that no row names.
+
+use std::time::Duration;
+
+use futures_util::future::join;
+use tokio::time::sleep;
 
 use crate::{
     check::NodeIndex,
@@ -26,7 +31,11 @@ async fn tell(cluster: Cluster) {
     }
     for _ in 0..DEPLOYS {
         let origin = node(&cluster);
-        let _ = cluster.deploy(origin, cluster.component()).await;
+        let deploy = cluster.deploy(origin, cluster.component());
+        match cluster.choose(8) {
+            7 => drop(join(deploy, delete_the_newest(&cluster)).await),
+            _ => drop(deploy.await),
+        }
     }
     let listed = cluster.deployments(node(&cluster)).await;
     if !listed.is_empty() {
@@ -36,6 +45,15 @@ async fn tell(cluster: Cluster) {
         }
     }
     cluster.settle().await;
+}
+
+/// Deletes the payload of what is listed first, at some moment of a deploy.
+async fn delete_the_newest(cluster: &Cluster) {
+    sleep(Duration::from_millis(cluster.choose_from(&[5, 0, 1, 10, 20, 50]))).await;
+    let listed = cluster.deployments(node(cluster)).await;
+    if let Some(id) = listed.first().and_then(|row| row["deployment_id"].as_str()) {
+        let _ = cluster.delete_payload(node(cluster), id).await;
+    }
 }
 
 fn node(cluster: &Cluster) -> NodeIndex {

@@ -14,7 +14,10 @@ use bytes::Bytes;
 use drydock::{
     deploy::{node::Node, recorder::Upload},
     env::{Accepted, Blobs, Env, Key, Listener, Network, NodeName, Port, Processes, Table},
-    real::{Config, Member, RealEnv, Secret},
+    real::{
+        Config, Member, RealEnv, Secret,
+        trace::{Run, RunJudgement},
+    },
 };
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
@@ -58,9 +61,55 @@ impl Place {
         RealEnv::open(self.config(node, secret())).unwrap()
     }
 
-    async fn start(&self, node: &str) -> Rc<Node<RealEnv>> {
-        Node::start(self.open(node)).await.unwrap()
+    async fn start(&self, node: &str) -> Running {
+        let env = self.open(node);
+        Running { node: Node::start(env.clone()).await.unwrap(), env }
     }
+
+    fn directories(&self) -> Vec<PathBuf> {
+        ["n1", "n2", "n3"].map(|node| self.of(node)).into()
+    }
+
+    /// The run of all nodes, which is over once it has come to rest.
+    async fn comes_to_rest(&self) -> Run {
+        let mut run = Run::new(&self.directories());
+        run.heals();
+        assert!(run.comes_to_rest(PATIENCE).await.unwrap(), "something is under way for ever");
+        run
+    }
+}
+
+/// A node, with the door that its clients come to.
+struct Running {
+    node: Rc<Node<RealEnv>>,
+    env: RealEnv,
+}
+
+impl Running {
+    async fn deploy(&self, request: Value, payload: Vec<u8>) -> Result<Value, Value> {
+        let client = self.env.client_asks(&request);
+        let (upload, seeing) = (upload(payload).map(|upload| client.upload(upload)), client.clone());
+        let answer = self.node.deploy_component(request, upload, move |event| seeing.sees(event)).await;
+        client.answered(&answer);
+        answer
+    }
+}
+
+fn assert_sound(run: &RunJudgement) {
+    let broken: Vec<_> = run.violations().map(ToString::to_string).collect();
+    assert!(broken.is_empty(), "{}\n{}", broken.join("\n"), told(run));
+}
+
+/// What every invariant says, and the trace.
+fn told(run: &RunJudgement) -> String {
+    let verdicts = run.verdicts.iter().map(ToString::to_string);
+    verdicts.chain(run.trace.entries().iter().map(ToString::to_string)).collect::<Vec<_>>().join("\n")
+}
+
+/// The invariants that found something to look at.
+fn looked(run: &RunJudgement) -> Vec<&str> {
+    let looked = run.verdicts.iter().filter(|verdict| verdict.judgement.checked > 0);
+    looked.map(|verdict| verdict.invariant.name).collect()
 }
 
 /// Tells a test's story on a runtime of its own.
@@ -100,10 +149,6 @@ fn request(project: &str) -> Value {
     json!({ "operation": "deploy_component", "project": project, "deployment_timeout": 60_000 })
 }
 
-async fn deploy(node: &Node<RealEnv>, project: &str, payload: Vec<u8>) -> Result<Value, Value> {
-    node.deploy_component(request(project), upload(payload), |_| {}).await
-}
-
 /// Every name below `root` with what it holds.
 fn tree(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
@@ -133,11 +178,17 @@ fn npm_is_here() {
 fn a_deploy_installs_the_same_tree_on_three_nodes() {
     npm_is_here();
     let place = Place::new();
-    let answer = on_one_thread(async {
+    let (answer, run) = on_one_thread(async {
         let (origin, _second, _third) = (place.start("n1").await, place.start("n2").await, place.start("n3").await);
-        deploy(&origin, "shop", component()).await
+        (origin.deploy(request("shop"), component()).await, place.comes_to_rest().await)
     });
-    let answer = answer.unwrap();
+    let (answer, judged) = (answer.unwrap(), run.judge().unwrap());
+    assert_sound(&judged);
+    let all = [
+        "TRUTH", "PEERS", "COVER", "TERM", "ONETERM", "MONO", "CONV", "BYTES", "HASH", "BLOBREF", "PREV", "LINES",
+        "TAIL", "CURSOR", "EXIT",
+    ];
+    assert!(all.iter().all(|name| looked(&judged).contains(name)), "{:?}", looked(&judged));
     assert_eq!(answer["message"], "Successfully deployed: shop", "{answer}");
     let trees = ["n1", "n2", "n3"].map(|node| tree(&place.of(node).join("components/shop")));
     assert!(trees[0].contains_key(Path::new("node_modules/till")), "npm has linked the package: {:?}", trees[0].keys());
@@ -147,9 +198,9 @@ fn a_deploy_installs_the_same_tree_on_three_nodes() {
 #[test]
 fn a_peer_that_is_down_fails_the_deploy_and_gets_the_row_when_it_comes_back() {
     let place = Place::new();
-    on_one_thread(async {
+    let run = on_one_thread(async {
         let (origin, _second) = (place.start("n1").await, place.start("n2").await);
-        let failure = deploy(&origin, "plain", archive(&[("index.js", "1;\n")])).await.unwrap_err();
+        let failure = origin.deploy(request("plain"), archive(&[("index.js", "1;\n")])).await.unwrap_err();
         assert!(failure["message"].as_str().unwrap().contains("n3"), "{failure}");
         let key: Key = failure["deployment_id"].as_str().unwrap().into();
         let third = place.open("n3");
@@ -157,7 +208,9 @@ fn a_peer_that_is_down_fails_the_deploy_and_gets_the_row_when_it_comes_back() {
         while !third.table().get(&key).await.unwrap().is_some_and(|row| has_ended(&row.value)) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        place.comes_to_rest().await
     });
+    assert_sound(&run.judge().unwrap());
 }
 
 fn has_ended(row: &[u8]) -> bool {
@@ -170,17 +223,17 @@ fn what_was_deployed_is_there_after_a_restart() {
     let place = Place::new();
     let payload = archive(&[("index.js", "1;\n")]);
     let ask = json!({ "operation": "deploy_component", "project": "plain", "replicated": false });
-    let answer = on_one_thread(async {
-        place.start("n1").await.deploy_component(ask, upload(payload.clone()), |_| {}).await.unwrap()
-    });
-    on_one_thread(async {
+    let answer = on_one_thread(async { place.start("n1").await.deploy(ask, payload.clone()).await.unwrap() });
+    let run = on_one_thread(async {
         let env = place.open("n1");
         let _node = Node::start(env.clone()).await.unwrap();
         let key: Key = answer["deployment_id"].as_str().unwrap().into();
         let row = env.table().get(&key).await.unwrap().unwrap();
         let blob = env.blobs().read(row.blob.unwrap(), 0, 1 << 20).await.unwrap();
         assert_eq!(blob, payload);
+        place.comes_to_rest().await
     });
+    assert_sound(&run.judge().unwrap());
     assert_eq!(fs::read(place.of("n1").join("components/plain/index.js")).unwrap(), b"1;\n");
 }
 

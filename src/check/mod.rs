@@ -3,6 +3,8 @@
 //! Worlds record what happens at the seam as a [`Trace`]; [`Invariant`]s judge traces and nothing else, so the same
 //! ones judge a simulated and a real run. Nothing here drives a run.
 
+#[cfg(any(feature = "sim", feature = "real"))]
+pub mod archive;
 mod digest;
 mod event;
 pub mod invariants;
@@ -10,8 +12,8 @@ mod judge;
 mod trace;
 
 pub use self::{
-    digest::{TreeDigest, TreeEntry, TreeHasher},
+    digest::{FileDigest, FileHasher, TreeDigest, TreeEntry, TreeHasher},
     event::{Death, DeployFacts, Event, Fault, NodeFinal, TailSight},
     judge::{Invariant, Judgement, Violation, judge},
-    trace::{Entry, NodeIndex, Trace},
+    trace::{Clock, Entry, NodeIndex, Trace},
 };

@@ -5,12 +5,14 @@ use std::{
     hash::{Hash, Hasher},
 };
 
+use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::Event;
+use crate::env::NodeName;
 
 /// A node's place in its cluster: 0 is the first.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct NodeIndex(pub u8);
 
 impl fmt::Display for NodeIndex {
@@ -26,7 +28,7 @@ impl fmt::Debug for NodeIndex {
 }
 
 /// One event, where and when.
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Entry {
     /// Virtual milliseconds since the start of the run.
     pub at_ms: u64,
@@ -51,9 +53,37 @@ impl fmt::Display for Entry {
 #[derive(Clone, Debug, Default)]
 pub struct Trace {
     entries: Vec<Entry>,
+    /// The nodes' names, by place; n1, n2, … when nothing is said.
+    names: Vec<NodeName>,
+    clock: Clock,
+}
+
+/// What the times of a trace are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Clock {
+    /// Virtual: no work takes any, and what is late is late because a choice said so.
+    #[default]
+    Virtual,
+    /// A machine's own: anything may be late, and nobody said so.
+    Machine,
 }
 
 impl Trace {
+    /// An empty trace of a machine whose nodes have these names, by place.
+    pub fn of_machine(names: Vec<NodeName>) -> Self {
+        Self { entries: Vec::new(), names, clock: Clock::Machine }
+    }
+
+    /// What its times are.
+    pub fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    /// A node's name.
+    pub fn name(&self, node: NodeIndex) -> String {
+        self.names.get(usize::from(node.0)).map_or_else(|| node.to_string(), ToString::to_string)
+    }
+
     /// Adds an event at the end.
     pub fn push(&mut self, entry: Entry) {
         self.entries.push(entry);

@@ -9,7 +9,7 @@ use crate::env::{Env, Journal};
 pub(super) fn journal_progress<E: Env>(env: &E, progress: &ProgressEmitter, deployment_id: Uuid) -> Subscription {
     let env = env.clone();
     progress.subscribe(move |event| {
-        env.journal(Journal::Progress { deployment_id, event: event.name(), data: event.data().clone() });
+        env.journal(Journal::Progress { deployment_id, event: event.name().into(), data: event.data().clone() });
         Ok(())
     })
 }

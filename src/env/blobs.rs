@@ -24,7 +24,7 @@ impl fmt::Debug for BlobId {
 }
 
 /// How far a blob has come on this node.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum BlobState {
     /// Nothing is known of it here.
     Missing,

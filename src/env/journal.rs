@@ -1,12 +1,15 @@
 //! The operation log of a node: what it was asked, what it answered, what it let pass.
 
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::NodeName;
 
 /// An entry in a node's operation log. The deploy logic never reads it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Journal {
     /// A forwarded operation came in.
     OperationReceived {
@@ -34,7 +37,7 @@ pub enum Journal {
         /// Whose deploy.
         deployment_id: Uuid,
         /// The event's name: `phase`, `install`, …
-        event: &'static str,
+        event: Cow<'static, str>,
         /// Its data.
         data: Value,
     },
@@ -43,7 +46,7 @@ pub enum Journal {
         /// Whose payload.
         deployment_id: Uuid,
         /// `deleted`, or which rule of retention.
-        why: &'static str,
+        why: Cow<'static, str>,
     },
     /// Something failed that must not fail a deploy, and was let pass.
     Dropped {

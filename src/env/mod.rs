@@ -12,6 +12,7 @@
 mod blobs;
 mod disk;
 mod journal;
+pub mod legible;
 mod network;
 mod node;
 mod process;

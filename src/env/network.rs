@@ -2,12 +2,13 @@
 
 use std::{future::Future, io};
 
+use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::NodeName;
 
 /// What a node listens on, by purpose; a world maps it to its addresses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Port {
     /// Subscriptions to a node's rows and blobs.
     Rows,

@@ -3,9 +3,10 @@
 use std::{fmt, future::Future, io, path::PathBuf};
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 /// What to run.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Command {
     /// The program, looked up in `PATH`.
     pub program: String,
@@ -23,7 +24,7 @@ impl fmt::Display for Command {
 }
 
 /// Which of a child's streams.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum OutputStream {
     /// Standard output.
     Stdout,
@@ -51,7 +52,7 @@ pub enum Output {
 }
 
 /// How a child ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ExitStatus {
     /// It exited with this code.
     Code(i32),

@@ -27,9 +27,10 @@ impl fmt::Display for Version {
 }
 
 /// A record before the store has given it a version.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Draft {
     /// The encoded row.
+    #[serde(with = "super::legible")]
     pub value: Bytes,
     /// The blob that the row refers to.
     pub blob: Option<BlobId>,
@@ -43,6 +44,7 @@ pub struct Record {
     /// This version.
     pub version: Version,
     /// The encoded row.
+    #[serde(with = "super::legible")]
     pub value: Bytes,
     /// The blob that the row refers to.
     pub blob: Option<BlobId>,

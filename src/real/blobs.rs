@@ -14,7 +14,8 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{blocking::blocking, disk::sync_dir};
+use super::{blocking::blocking, disk::sync_dir, trace::Recorder};
+use crate::check::Event;
 use crate::env::{Beats, BlobError, BlobId, BlobState, BlobWatch, Blobs, Pulse};
 
 const PART: &str = "part";
@@ -24,6 +25,7 @@ const FAILED: &str = "failed";
 #[derive(Clone)]
 pub struct RealBlobs {
     directory: PathBuf,
+    recorder: Recorder,
     writing: Rc<RefCell<BTreeMap<BlobId, Writing>>>,
     /// For those who have ever been watched: a few bytes for each deployment of this life.
     changes: Rc<RefCell<BTreeMap<BlobId, Pulse>>>,
@@ -111,8 +113,14 @@ fn read_up_to(file: &fs::File, offset: u64, bytes_max: usize) -> io::Result<Byte
     Ok(buffer.into())
 }
 
-fn device(error: io::Error) -> BlobError {
-    BlobError::Device(error.to_string())
+/// Every blob that has a file in `directory`.
+fn ids(directory: &Path) -> io::Result<BTreeSet<BlobId>> {
+    let mut ids = BTreeSet::new();
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        ids.extend(path.file_stem().and_then(|stem| stem.to_str()?.parse().ok()).map(BlobId));
+    }
+    Ok(ids)
 }
 
 fn name_of(state: &BlobState) -> &'static str {
@@ -126,9 +134,9 @@ fn name_of(state: &BlobState) -> &'static str {
 
 impl RealBlobs {
     /// The blobs in `directory`, which is made if it is not there.
-    pub(super) fn open(directory: PathBuf) -> io::Result<Self> {
+    pub(super) fn open(directory: PathBuf, recorder: Recorder) -> io::Result<Self> {
         fs::create_dir_all(&directory)?;
-        Ok(Self { directory, writing: Rc::default(), changes: Rc::default() })
+        Ok(Self { directory, recorder, writing: Rc::default(), changes: Rc::default() })
     }
 
     /// Does something with a blob's files, apart from the node's thread.
@@ -138,10 +146,22 @@ impl RealBlobs {
         work: impl FnOnce(&Files) -> io::Result<T> + Send + 'static,
     ) -> Result<T, BlobError> {
         let files = Files::of(&self.directory, id);
-        blocking(move || work(&files)).await.map_err(device)
+        blocking(move || work(&files)).await.map_err(|error| self.broke(&error))
     }
 
-    fn tell(&self, id: BlobId) {
+    fn broke(&self, error: &io::Error) -> BlobError {
+        self.recorder.broke("blob-fails", error);
+        BlobError::Device(error.to_string())
+    }
+
+    /// The state of each blob in `directory`, as the last life left it.
+    pub(super) fn states(directory: &Path) -> io::Result<BTreeMap<BlobId, BlobState>> {
+        ids(directory)?.into_iter().map(|id| Ok((id, Files::of(directory, id).state()?))).collect()
+    }
+
+    /// The blob has come to this state: records it, and tells those who watch it.
+    fn tell(&self, id: BlobId, state: BlobState) {
+        self.recorder.record(&Event::Blob { id, state });
         if let Some(changes) = self.changes.borrow().get(&id) {
             changes.beat();
         }
@@ -175,16 +195,16 @@ impl Blobs for RealBlobs {
         });
         let file = Arc::new(create.await?);
         self.writing.borrow_mut().insert(id, Writing { file, bytes: 0 });
-        self.tell(id);
+        self.tell(id, BlobState::Writing { bytes: 0 });
         Ok(())
     }
 
     async fn append(&self, id: BlobId, bytes: Bytes) -> Result<(), BlobError> {
         let Writing { file, bytes: offset } = self.writing(id).await?;
         let (to, length) = (Arc::clone(&file), bytes.len() as u64);
-        blocking(move || to.write_all_at(&bytes, offset)).await.map_err(device)?;
+        blocking(move || to.write_all_at(&bytes, offset)).await.map_err(|error| self.broke(&error))?;
         self.writing.borrow_mut().insert(id, Writing { file, bytes: offset + length });
-        self.tell(id);
+        self.tell(id, BlobState::Writing { bytes: offset + length });
         Ok(())
     }
 
@@ -198,33 +218,29 @@ impl Blobs for RealBlobs {
         });
         complete.await?;
         self.writing.borrow_mut().remove(&id);
-        self.tell(id);
+        self.tell(id, BlobState::Complete { bytes });
         Ok(())
     }
 
     async fn fail(&self, id: BlobId, cause: String) -> Result<(), BlobError> {
-        self.with_files(id, move |files| files.fail(&cause)).await?;
+        let told = cause.clone();
+        self.with_files(id, move |files| files.fail(&told)).await?;
         self.writing.borrow_mut().remove(&id);
-        self.tell(id);
+        self.tell(id, BlobState::Failed { cause });
         Ok(())
     }
 
     async fn delete(&self, id: BlobId) -> Result<(), BlobError> {
         self.with_files(id, Files::remove).await?;
         self.writing.borrow_mut().remove(&id);
-        self.tell(id);
+        self.tell(id, BlobState::Missing);
         Ok(())
     }
 
     async fn list(&self) -> Result<Vec<BlobId>, BlobError> {
         let directory = self.directory.clone();
-        let names = blocking(move || {
-            let names = fs::read_dir(directory)?.map(|entry| Ok(entry?.path()));
-            names.collect::<io::Result<Vec<_>>>()
-        });
-        let names = names.await.map_err(device)?;
-        let ids = names.iter().filter_map(|path| path.file_stem()?.to_str()?.parse().ok().map(BlobId));
-        Ok(ids.collect::<BTreeSet<_>>().into_iter().collect())
+        let ids = blocking(move || ids(&directory)).await.map_err(|error| self.broke(&error))?;
+        Ok(ids.into_iter().collect())
     }
 
     async fn state(&self, id: BlobId) -> Result<BlobState, BlobError> {
@@ -236,10 +252,22 @@ impl Blobs for RealBlobs {
     }
 
     async fn read(&self, id: BlobId, offset: u64, bytes_max: usize) -> Result<Bytes, BlobError> {
+        let read = self.read_part(id, offset, bytes_max).await?;
+        self.recorder.record(&Event::BlobRead { id, offset, bytes: read.len() as u64 });
+        Ok(read)
+    }
+
+    fn watch(&self, id: BlobId) -> RealBlobWatch {
+        RealBlobWatch(self.changes.borrow_mut().entry(id).or_default().subscribe())
+    }
+}
+
+impl RealBlobs {
+    async fn read_part(&self, id: BlobId, offset: u64, bytes_max: usize) -> Result<Bytes, BlobError> {
         let known = self.writing.borrow().get(&id).cloned();
         if let Some(Writing { file, bytes }) = known {
             let here = usize::try_from(bytes.saturating_sub(offset)).unwrap_or(usize::MAX).min(bytes_max);
-            return blocking(move || read_up_to(&file, offset, here)).await.map_err(device);
+            return blocking(move || read_up_to(&file, offset, here)).await.map_err(|error| self.broke(&error));
         }
         let read = self.with_files(id, move |files| {
             match fs::File::open(&files.whole).or_else(|_| fs::File::open(&files.part)) {
@@ -249,10 +277,6 @@ impl Blobs for RealBlobs {
             }
         });
         read.await
-    }
-
-    fn watch(&self, id: BlobId) -> RealBlobWatch {
-        RealBlobWatch(self.changes.borrow_mut().entry(id).or_default().subscribe())
     }
 }
 

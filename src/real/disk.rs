@@ -10,18 +10,47 @@ use std::{
 
 use bytes::Bytes;
 
-use super::blocking::blocking;
+use super::{
+    blocking::{blocking, to_its_end},
+    trace::{Recorder, Trees},
+};
 use crate::env::{Disk, EntryKind, File, Metadata};
+
+/// Errors that tell what stands where.
+const ANSWERS: [io::ErrorKind; 8] = [
+    io::ErrorKind::AlreadyExists,
+    io::ErrorKind::DirectoryNotEmpty,
+    io::ErrorKind::FileTooLarge,
+    io::ErrorKind::InvalidData,
+    io::ErrorKind::InvalidInput,
+    io::ErrorKind::IsADirectory,
+    io::ErrorKind::NotADirectory,
+    io::ErrorKind::NotFound,
+];
 
 /// A node's directory.
 #[derive(Clone)]
 pub struct RealDisk {
     root: PathBuf,
+    recorder: Recorder,
+    trees: Trees,
 }
 
 impl RealDisk {
-    pub(super) fn new(root: PathBuf) -> Self {
-        Self { root }
+    pub(super) fn new(root: PathBuf, recorder: Recorder, trees: Trees) -> Self {
+        Self { root, recorder, trees }
+    }
+
+    /// Does something with the disk, apart from the node's thread.
+    async fn on_disk<T: Send + 'static>(&self, work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+        blocking(work).await.inspect_err(|error| self.failed(error))
+    }
+
+    /// What stands in the way of a call is an answer; a device that fails is a hardship.
+    fn failed(&self, error: &io::Error) {
+        if !ANSWERS.contains(&error.kind()) {
+            self.recorder.broke("disk-fails", error);
+        }
     }
 
     /// Where a path of the seam stands. One that could leave the directory is refused.
@@ -70,12 +99,14 @@ fn look(path: &Path) -> io::Result<Option<fs::Metadata>> {
     }
 }
 
-fn remove_all(path: &Path) -> io::Result<()> {
+/// Removes what stands there; false when nothing does.
+fn remove_all(path: &Path) -> io::Result<bool> {
     match look(path)? {
-        None => Ok(()),
-        Some(found) if found.is_dir() => fs::remove_dir_all(path),
-        Some(_) => fs::remove_file(path),
+        None => return Ok(false),
+        Some(found) if found.is_dir() => fs::remove_dir_all(path)?,
+        Some(_) => fs::remove_file(path)?,
     }
+    Ok(true)
 }
 
 fn read_file(path: &Path, bytes_max: u64) -> io::Result<Bytes> {
@@ -116,49 +147,69 @@ impl Disk for RealDisk {
     type File = RealFile;
 
     async fn create_dir_all(&self, path: &Path) -> io::Result<()> {
-        let path = self.at(path)?;
-        blocking(move || fs::create_dir_all(path)).await
+        let full = self.at(path)?;
+        self.on_disk(move || fs::create_dir_all(full)).await?;
+        self.trees.written(path, 0).await;
+        Ok(())
     }
 
     async fn create_file(&self, path: &Path, mode: u32) -> io::Result<RealFile> {
-        let path = self.at(path)?;
-        let file = blocking(move || fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(path)).await?;
-        Ok(RealFile(Arc::new(file)))
+        let full = self.at(path)?;
+        let create = move || fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(full);
+        let file = Arc::new(self.on_disk(create).await?);
+        self.trees.written(path, 0).await;
+        Ok(RealFile { file, path: path.to_owned(), disk: self.clone() })
     }
 
     async fn symlink(&self, target: &Path, path: &Path) -> io::Result<()> {
-        let (target, path) = (target.to_owned(), self.at(path)?);
-        blocking(move || std::os::unix::fs::symlink(target, path)).await
+        let (target, full) = (target.to_owned(), self.at(path)?);
+        self.on_disk(move || std::os::unix::fs::symlink(target, full)).await?;
+        self.trees.written(path, 0).await;
+        Ok(())
     }
 
     async fn read_link(&self, path: &Path) -> io::Result<PathBuf> {
         let path = self.at(path)?;
-        blocking(move || fs::read_link(path)).await
+        self.on_disk(move || fs::read_link(path)).await
     }
 
     async fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let (from, to) = (self.at(from)?, self.at(to)?);
-        blocking(move || fs::rename(from, to)).await
+        let (full_from, full_to) = (self.at(from)?, self.at(to)?);
+        let (disk, from, to) = (self.clone(), from.to_owned(), to.to_owned());
+        to_its_end(async move {
+            let tree = disk.trees.made_live_by(&from, &to).await;
+            disk.on_disk(move || fs::rename(full_from, full_to)).await?;
+            disk.trees.renamed(&from, &to, tree).await;
+            Ok(())
+        })
+        .await
     }
 
     async fn remove_all(&self, path: &Path) -> io::Result<()> {
-        let path = self.at(path)?;
-        blocking(move || remove_all(&path)).await
+        let full = self.at(path)?;
+        let (disk, path) = (self.clone(), path.to_owned());
+        to_its_end(async move {
+            if disk.on_disk(move || remove_all(&full)).await? {
+                disk.trees.removed(&path).await;
+            }
+            Ok(())
+        })
+        .await
     }
 
     async fn read_file(&self, path: &Path, bytes_max: u64) -> io::Result<Bytes> {
         let path = self.at(path)?;
-        blocking(move || read_file(&path, bytes_max)).await
+        self.on_disk(move || read_file(&path, bytes_max)).await
     }
 
     async fn read_at(&self, path: &Path, offset: u64, bytes_max: usize) -> io::Result<Bytes> {
         let path = self.at(path)?;
-        blocking(move || read_at(&path, offset, bytes_max)).await
+        self.on_disk(move || read_at(&path, offset, bytes_max)).await
     }
 
     async fn metadata(&self, path: &Path) -> io::Result<Option<Metadata>> {
         let path = self.at(path)?;
-        let found = blocking(move || look(&path)).await?;
+        let found = self.on_disk(move || look(&path)).await?;
         Ok(found.map(|found| Metadata {
             kind: kind(found.file_type()),
             bytes: if found.is_file() { found.len() } else { 0 },
@@ -167,31 +218,37 @@ impl Disk for RealDisk {
 
     async fn read_dir(&self, path: &Path) -> io::Result<Vec<(String, EntryKind)>> {
         let path = self.at(path)?;
-        blocking(move || read_dir(&path)).await
+        self.on_disk(move || read_dir(&path)).await
     }
 
     async fn sync_tree(&self, path: &Path) -> io::Result<()> {
         let path = self.at(path)?;
-        blocking(move || sync_tree(&path)).await
+        self.on_disk(move || sync_tree(&path)).await
     }
 
     async fn sync_dir(&self, path: &Path) -> io::Result<()> {
         let path = self.at(path)?;
-        blocking(move || sync_dir(&path)).await
+        self.on_disk(move || sync_dir(&path)).await
     }
 }
 
 /// A file being written.
-pub struct RealFile(Arc<fs::File>);
+pub struct RealFile {
+    file: Arc<fs::File>,
+    path: PathBuf,
+    disk: RealDisk,
+}
 
 impl File for RealFile {
     async fn write(&mut self, bytes: Bytes) -> io::Result<()> {
-        let file = Arc::clone(&self.0);
-        blocking(move || (&*file).write_all(&bytes)).await
+        let (file, length) = (Arc::clone(&self.file), bytes.len());
+        self.disk.on_disk(move || (&*file).write_all(&bytes)).await?;
+        self.disk.trees.written(&self.path, length).await;
+        Ok(())
     }
 
     async fn sync(&mut self) -> io::Result<()> {
-        let file = Arc::clone(&self.0);
-        blocking(move || file.sync_all()).await
+        let file = Arc::clone(&self.file);
+        self.disk.on_disk(move || file.sync_all()).await
     }
 }

@@ -24,7 +24,9 @@ use super::{
     secret::Secret,
     serving::RealServing,
     table::RealTable,
+    trace::{self, Recorder, Trees},
 };
+use crate::check::Event;
 use crate::env::{Beats, Env, Journal, Kill, LocalFuture, NodeName, Pulse, StoreError};
 
 /// Where the other nodes find a member.
@@ -90,6 +92,7 @@ struct Node {
     processes: RealProcesses,
     serving: RealServing,
     journal: RefCell<fs::File>,
+    recorder: Recorder,
     /// Never beats: the membership is that of the configuration for as long as the node lives.
     membership: Pulse,
     /// Held for as long as the node lives.
@@ -109,20 +112,38 @@ impl RealEnv {
         // A child's directory must not depend on where this process stands.
         let root = config.directory.canonicalize().map_err(failed)?;
         let store = root.join("store");
+        let recorder = Recorder::open(&root, config.members.keys().cloned().collect()).map_err(failed)?;
+        let table = RealTable::open(config.name.clone(), &store.join("rows.redb"), recorder.clone())?;
+        let blobs = RealBlobs::open(store.join("blobs"), recorder.clone()).map_err(failed)?;
+        let trees = Trees::new(root.clone(), recorder.clone());
+        trace::begin(&recorder, &trees, &config, table.rows()?, &store.join("blobs")).map_err(failed)?;
         let journal = fs::OpenOptions::new().create(true).append(true).open(root.join("journal.jsonl"));
         Ok(Self(Rc::new(Node {
-            table: RealTable::open(config.name.clone(), &store.join("rows.redb"))?,
-            blobs: RealBlobs::open(store.join("blobs")).map_err(failed)?,
-            disk: RealDisk::new(root.clone()),
-            processes: RealProcesses::new(root.clone()),
-            serving: RealServing::new(root),
-            network: RealNetwork::new(config.name.clone(), config.secret, config.members),
+            table,
+            blobs,
+            disk: RealDisk::new(root.clone(), recorder.clone(), trees.clone()),
+            processes: RealProcesses::new(root.clone(), recorder.clone(), trees),
+            serving: RealServing::new(root, recorder.clone()),
+            network: RealNetwork::new(config.name.clone(), config.secret, config.members, recorder.clone()),
+            recorder,
             journal: RefCell::new(journal.map_err(failed)?),
             name: config.name,
             settings: config.settings,
             membership: Pulse::default(),
             _lock: lock,
         })))
+    }
+}
+
+impl RealEnv {
+    /// This node's trace.
+    pub(super) fn recorder(&self) -> &Recorder {
+        &self.0.recorder
+    }
+
+    /// Adds an event to this node's trace: what only its door knows, as [`Event::Tail`].
+    pub fn record(&self, event: &Event) {
+        self.0.recorder.record(event);
     }
 }
 
@@ -155,6 +176,24 @@ pub(crate) fn wall_clock_ms() -> u64 {
 #[expect(clippy::disallowed_methods, reason = "this is what `Env::spawn` is made of in this world")]
 pub(crate) fn spawn(future: impl Future<Output = ()> + 'static) -> tokio::task::AbortHandle {
     tokio::task::spawn_local(future).abort_handle()
+}
+
+/// The task, whose panic is in the trace before it goes on.
+async fn watched(recorder: Recorder, task: String, mut future: LocalFuture) {
+    use std::{
+        future::poll_fn,
+        panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    };
+    poll_fn(|cx| {
+        catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))).unwrap_or_else(|panic| {
+            let text = panic.downcast_ref::<String>().cloned();
+            let message = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+            let message = message.unwrap_or_else(|| "a panic without words".to_owned());
+            recorder.record(&Event::TaskPanicked { task: task.clone(), message });
+            resume_unwind(panic)
+        })
+    })
+    .await;
 }
 
 struct Handle(tokio::task::AbortHandle);
@@ -203,6 +242,7 @@ impl Env for RealEnv {
     }
 
     fn members(&self) -> Vec<NodeName> {
+        self.0.recorder.record(&Event::MembersRead(self.0.recorder.members()));
         self.0.network.members().cloned().collect()
     }
 
@@ -248,11 +288,16 @@ impl Env for RealEnv {
     }
 
     fn journal(&self, entry: Journal) {
+        self.0.recorder.record(&Event::Journal(entry.clone()));
         // The log is observability: a full disk must not end a deploy.
         let _ = self.0.journal.borrow_mut().write_all(journal_line(&entry, wall_clock_ms()).as_bytes());
     }
 
-    fn start(&self, _: String, future: LocalFuture) -> Box<dyn Kill> {
-        Box::new(Handle(spawn(future)))
+    fn holds(&self, queue: &'static str, bytes: usize, item_bytes: usize) {
+        self.0.recorder.holds(queue, bytes, item_bytes);
+    }
+
+    fn start(&self, name: String, future: LocalFuture) -> Box<dyn Kill> {
+        Box::new(Handle(spawn(watched(self.0.recorder.clone(), name, future))))
     }
 }

@@ -13,7 +13,9 @@ mod network;
 mod process;
 mod secret;
 mod serving;
+mod stream;
 mod table;
+pub mod trace;
 
 pub(crate) use self::{
     blocking::blocking,

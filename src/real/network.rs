@@ -9,7 +9,14 @@ use futures_util::{
 };
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{env::Member, handshake, secret::Secret};
+use super::{
+    env::Member,
+    handshake,
+    secret::Secret,
+    stream::{Link, Links, RealStream},
+    trace::Recorder,
+};
+use crate::check::Event;
 use crate::env::{Accepted, Listener, Network, NodeName, Port};
 
 /// Connections that may be under way to prove who they are. One more takes the place of the oldest, so that strangers who
@@ -24,11 +31,20 @@ struct Shared {
     node: NodeName,
     secret: Secret,
     members: BTreeMap<NodeName, Member>,
+    recorder: Recorder,
+    links: Links,
 }
 
 impl RealNetwork {
-    pub(super) fn new(node: NodeName, secret: Secret, members: BTreeMap<NodeName, Member>) -> Self {
-        Self(Rc::new(Shared { node, secret, members }))
+    pub(super) fn new(node: NodeName, secret: Secret, members: BTreeMap<NodeName, Member>, recorder: Recorder) -> Self {
+        Self(Rc::new(Shared { node, secret, members, recorder, links: Links::default() }))
+    }
+
+    async fn call(&self, node: &NodeName, port: Port) -> io::Result<TcpStream> {
+        let mut stream = TcpStream::connect(self.address(node, port)?).await?;
+        stream.set_nodelay(true)?;
+        handshake::call(&mut stream, &self.0.secret, port, &self.0.node, node).await?;
+        Ok(stream)
     }
 
     pub(super) fn members(&self) -> impl Iterator<Item = &NodeName> {
@@ -46,18 +62,27 @@ impl RealNetwork {
 }
 
 impl Network for RealNetwork {
-    type Stream = TcpStream;
+    type Stream = RealStream;
     type Listener = RealListener;
 
-    async fn connect(&self, node: &NodeName, port: Port) -> io::Result<TcpStream> {
-        let mut stream = TcpStream::connect(self.address(node, port)?).await?;
-        stream.set_nodelay(true)?;
-        handshake::call(&mut stream, &self.0.secret, port, &self.0.node, node).await?;
-        Ok(stream)
+    async fn connect(&self, node: &NodeName, port: Port) -> io::Result<RealStream> {
+        let Shared { recorder, links, .. } = &*self.0;
+        let to = recorder.index_of(node);
+        if let Some(to) = to {
+            recorder.record(&Event::Connecting { to, port });
+        }
+        let called = self.call(node, port).await;
+        if let (Some(to), Err(error)) = (to, &called) {
+            recorder.broke("connect", error);
+            recorder.record(&Event::ConnectFailed { to, port, error: error.to_string() });
+        }
+        let link = to.filter(|_| port == Port::Rows).map(|to| links.made(to));
+        Ok(RealStream::new(called?, link.map_or(Link::Other, Link::Subscriber), recorder.clone()))
     }
 
     async fn listen(&self, port: Port) -> io::Result<RealListener> {
         let listener = TcpListener::bind(self.address(&self.0.node, port)?).await?;
+        self.0.recorder.record(&Event::Listening { port });
         Ok(RealListener {
             listener,
             port,
@@ -107,17 +132,27 @@ async fn prove(network: RealNetwork, port: Port, mut stream: TcpStream) -> Optio
     Some(Accepted { peer, stream })
 }
 
-impl Listener for RealListener {
-    type Stream = TcpStream;
+impl RealListener {
+    /// One who has proven who it is, on a stream that is recorded.
+    fn let_in(&self, Accepted { peer, stream }: Accepted<TcpStream>) -> Accepted<RealStream> {
+        let Shared { recorder, links, .. } = &*self.network.0;
+        let subscriber = recorder.index_of(&peer).filter(|_| self.port == Port::Rows);
+        let link = subscriber.map_or(Link::Other, |with| Link::Sender(links.taken(with)));
+        Accepted { peer, stream: RealStream::new(stream, link, recorder.clone()) }
+    }
+}
 
-    async fn accept(&mut self) -> io::Result<Accepted<TcpStream>> {
+impl Listener for RealListener {
+    type Stream = RealStream;
+
+    async fn accept(&mut self) -> io::Result<Accepted<RealStream>> {
         loop {
             tokio::select! {
                 biased;
                 Some((number, proven)) = self.proving.next() => {
                     self.unproven.remove(&number);
                     if let Some(accepted) = proven {
-                        return Ok(accepted);
+                        return Ok(self.let_in(accepted));
                     }
                 }
                 connected = self.listener.accept() => {

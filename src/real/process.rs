@@ -9,6 +9,8 @@ use tokio::{
     process,
 };
 
+use super::trace::{Recorder, Trees};
+use crate::check::Event;
 use crate::env::{Child, Command, ExitStatus, Output, OutputStream, Processes};
 
 /// The most bytes of one chunk.
@@ -18,11 +20,13 @@ const CHUNK_BYTES_MAX: usize = 16 * 1024;
 #[derive(Clone)]
 pub struct RealProcesses {
     root: PathBuf,
+    recorder: Recorder,
+    trees: Trees,
 }
 
 impl RealProcesses {
-    pub(super) fn new(root: PathBuf) -> Self {
-        Self { root }
+    pub(super) fn new(root: PathBuf, recorder: Recorder, trees: Trees) -> Self {
+        Self { root, recorder, trees }
     }
 }
 
@@ -30,14 +34,18 @@ impl Processes for RealProcesses {
     type Child = RealChild;
 
     async fn spawn(&self, command: &Command) -> io::Result<RealChild> {
-        let mut child = process::Command::new(&command.program)
+        self.trees.before_process(&command.directory).await;
+        let started = process::Command::new(&command.program)
             .args(&command.args)
             .current_dir(self.root.join(&command.directory))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0)
-            .spawn()?;
+            .spawn();
+        let mut child = started.inspect_err(|error| self.recorder.broke(kind_of(error), error))?;
+        let process = self.recorder.next_process();
+        self.recorder.record(&Event::ProcessStarted { process, command: command.clone() });
         let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
         Ok(RealChild {
             group: Some(group.expect("a child that was just started has a process id")),
@@ -45,7 +53,16 @@ impl Processes for RealProcesses {
             stderr: child.stderr.take(),
             status: None,
             child,
+            told: Told { process, directory: command.directory.clone(), processes: self.clone(), over: false },
         })
+    }
+}
+
+/// Which kind of failure it is that a program does not start: that there is none is the node's own state.
+fn kind_of(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::NotFound => "no-such-program",
+        _ => "spawn-fails",
     }
 }
 
@@ -59,6 +76,36 @@ pub struct RealChild {
     stderr: Option<process::ChildStderr>,
     /// How its leader ended.
     status: Option<ExitStatus>,
+    told: Told,
+}
+
+/// A child in its node's trace.
+struct Told {
+    process: u32,
+    directory: PathBuf,
+    processes: RealProcesses,
+    over: bool,
+}
+
+impl Told {
+    fn wrote(&self, stream: OutputStream, bytes: &Bytes) {
+        let event = Event::ProcessOutput { process: self.process, stream, bytes: bytes.clone() };
+        self.processes.recorder.record(&event);
+    }
+
+    /// It has ended by itself, and what it left is there. Safe to cancel.
+    async fn exited(&mut self, status: ExitStatus) {
+        if !self.over {
+            self.processes.trees.after_process(&self.directory).await;
+            self.ended(status);
+        }
+    }
+
+    fn ended(&mut self, status: ExitStatus) {
+        if !std::mem::replace(&mut self.over, true) {
+            self.processes.recorder.record(&Event::ProcessExited { process: self.process, status });
+        }
+    }
 }
 
 impl RealChild {
@@ -99,6 +146,7 @@ impl Child for RealChild {
     async fn next(&mut self) -> io::Result<Output> {
         loop {
             if let (Some(status), None, None) = (self.status, &self.stdout, &self.stderr) {
+                self.told.exited(status).await;
                 return Ok(Output::Exit(status));
             }
             let Self { child, stdout, stderr, .. } = self;
@@ -109,7 +157,10 @@ impl Child for RealChild {
                 ended = child.wait(), if self.status.is_none() => Next::Ended(ended?),
             };
             match next {
-                Next::Bytes(stream, Some(bytes)) => return Ok(Output::Chunk(stream, bytes)),
+                Next::Bytes(stream, Some(bytes)) => {
+                    self.told.wrote(stream, &bytes);
+                    return Ok(Output::Chunk(stream, bytes));
+                }
                 Next::Bytes(_, None) => {}
                 Next::Ended(status) => self.ended(status),
             }
@@ -118,12 +169,15 @@ impl Child for RealChild {
 
     async fn kill_group(&mut self) -> io::Result<()> {
         self.end_group();
-        self.child.wait().await.map(drop)
+        self.child.wait().await?;
+        self.told.ended(ExitStatus::Signal(Signal::KILL.as_raw()));
+        Ok(())
     }
 }
 
 impl Drop for RealChild {
     fn drop(&mut self) {
         self.end_group();
+        self.told.ended(ExitStatus::Signal(Signal::KILL.as_raw()));
     }
 }

@@ -7,19 +7,20 @@ use std::{cell::RefCell, collections::BTreeMap, io, path::Path, path::PathBuf, r
 
 use uuid::Uuid;
 
-use super::blocking::blocking;
-use crate::env::Serving;
+use super::{blocking::blocking, trace::Recorder};
+use crate::{check::Event, env::Serving};
 
 /// The serving part of a node.
 #[derive(Clone)]
 pub struct RealServing {
     root: PathBuf,
+    recorder: Recorder,
     served: Rc<RefCell<BTreeMap<String, Uuid>>>,
 }
 
 impl RealServing {
-    pub(super) fn new(root: PathBuf) -> Self {
-        Self { root, served: Rc::default() }
+    pub(super) fn new(root: PathBuf, recorder: Recorder) -> Self {
+        Self { root, recorder, served: Rc::default() }
     }
 
     /// Fails unless a build stands there.
@@ -37,6 +38,7 @@ impl Serving for RealServing {
     async fn switch(&self, project: &str, build: Uuid, directory: &Path) -> io::Result<()> {
         self.stands(directory).await?;
         self.served.borrow_mut().insert(project.to_owned(), build);
+        self.recorder.record(&Event::Serves { project: project.to_owned(), build });
         Ok(())
     }
 

@@ -8,7 +8,11 @@ use std::{cell::RefCell, collections::BTreeMap, io, path::Path, rc::Rc, sync::Ar
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
 
-use super::blocking::blocking;
+use super::{
+    blocking::blocking,
+    trace::{Intent, Recorder},
+};
+use crate::check::Event;
 use crate::env::{Beats, Changes, Draft, Key, NodeName, Position, Pulse, Record, RowWatch, StoreError, Table, Version};
 
 const ROWS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("rows");
@@ -24,6 +28,7 @@ pub struct RealTable(Rc<Shared>);
 
 struct Shared {
     node: NodeName,
+    recorder: Recorder,
     database: Arc<Database>,
     /// Whoever commits holds it.
     turn: Arc<Mutex<()>>,
@@ -33,12 +38,35 @@ struct Shared {
     watched: RefCell<BTreeMap<Key, Pulse>>,
 }
 
-/// What a commit changes.
-enum Change {
-    /// A row that this node wrote: it stands in its log too.
-    Own(Vec<u8>),
-    /// A row that another node wrote.
-    Others(Vec<u8>),
+/// A commit of a row, under way.
+struct Commit {
+    /// Held until it is over.
+    turn: OwnedMutexGuard<()>,
+    /// The number of this node's put; `None` of a row that another node wrote.
+    put: Option<u32>,
+    record: Rc<Record>,
+    intent: Intent,
+}
+
+impl Commit {
+    /// Commits, tells those who wait for the row, and then who asked.
+    async fn run(self, table: RealTable, told: impl FnOnce(Result<(), StoreError>)) {
+        let Self { turn: _turn, put, record, intent } = self;
+        let (database, key, bytes) = (Arc::clone(&table.0.database), record.key.to_string(), encode(&record));
+        let committing = blocking(move || commit(&database, &key, &bytes, put.is_some()).map_err(io::Error::other));
+        let committed = committing.await.map_err(|error| StoreError::Refused(error.to_string()));
+        table.ended(&intent, put, &record, committed.as_ref());
+        told(committed);
+    }
+}
+
+/// A row can be seen by others as soon as it is in the database, which is before this thread knows of it.
+fn intend(recorder: &Recorder, put: Option<u32>, record: &Rc<Record>) -> Intent {
+    let record = Rc::clone(record);
+    recorder.intend(&match put {
+        Some(put) => Event::PutCommitted { put, record },
+        None => Event::Replicated { record, taken: true },
+    })
 }
 
 fn refused(error: impl Into<redb::Error>) -> StoreError {
@@ -71,18 +99,29 @@ fn open(path: &Path) -> Result<(Database, u64), StoreError> {
     Ok((database, stamp))
 }
 
-fn commit(database: &Database, key: &str, change: &Change) -> Result<(), redb::Error> {
+/// Writes a row; one of this node's own stands in its log too.
+fn commit(database: &Database, key: &str, bytes: &[u8], own: bool) -> Result<(), redb::Error> {
     let begun = database.begin_write()?;
     {
-        let (Change::Own(bytes) | Change::Others(bytes)) = change;
-        begun.open_table(ROWS)?.insert(key, bytes.as_slice())?;
-        if let Change::Own(bytes) = change {
+        begun.open_table(ROWS)?.insert(key, bytes)?;
+        if own {
             let mut log = begun.open_table(LOG)?;
             let next = log.last()?.map_or(0, |(position, _)| position.value()) + 1;
-            log.insert(next, bytes.as_slice())?;
+            log.insert(next, bytes)?;
         }
     }
     Ok(begun.commit()?)
+}
+
+fn read_rows(database: &Database) -> Result<Vec<Rc<Record>>, StoreError> {
+    let reading = database.begin_read().map_err(refused)?;
+    let rows = reading.open_table(ROWS).map_err(refused)?;
+    rows.iter().map_err(refused)?.map(|row| decode(row.map_err(refused)?.1.value())).collect()
+}
+
+/// The rows that a node which does not run has in its database at `path`.
+pub(super) fn rows_at(path: &Path) -> Result<Vec<Rc<Record>>, StoreError> {
+    read_rows(&open(path)?.0)
 }
 
 fn commit_cursor(database: &Database, of: &str, position: Position) -> Result<(), redb::Error> {
@@ -93,10 +132,11 @@ fn commit_cursor(database: &Database, of: &str, position: Position) -> Result<()
 
 impl RealTable {
     /// Opens the database at `path`, which is made if it is not there.
-    pub(super) fn open(node: NodeName, path: &Path) -> Result<Self, StoreError> {
+    pub(super) fn open(node: NodeName, path: &Path, recorder: Recorder) -> Result<Self, StoreError> {
         let (database, stamp) = open(path)?;
         Ok(Self(Rc::new(Shared {
             node,
+            recorder,
             database: Arc::new(database),
             turn: Arc::default(),
             stamp: RefCell::new(stamp),
@@ -112,22 +152,34 @@ impl RealTable {
     }
 
     /// Commits a row, and tells those who wait for it. Done to its end, whoever waits: the turn goes with it.
-    async fn commit(&self, turn: OwnedMutexGuard<()>, key: &Key, change: Change) -> Result<(), StoreError> {
+    async fn commit(&self, turn: OwnedMutexGuard<()>, put: Option<u32>, record: Rc<Record>) -> Result<(), StoreError> {
         let (tx, rx) = oneshot::channel();
-        let (table, key) = (self.clone(), Rc::clone(key));
-        let work = async move {
-            let _turn = turn;
-            let own = matches!(change, Change::Own(_));
-            let (database, name) = (Arc::clone(&table.0.database), key.to_string());
-            let committed = blocking(move || commit(&database, &name, &change).map_err(io::Error::other)).await;
-            if committed.is_ok() {
-                table.tell(&key, own);
-            }
+        let intent = intend(&self.0.recorder, put, &record);
+        let work = Commit { turn, put, record, intent }.run(self.clone(), move |committed| {
             // Who asked may have left.
-            let _ = tx.send(committed.map_err(|error| StoreError::Refused(error.to_string())));
-        };
+            let _ = tx.send(committed);
+        });
         super::env::spawn(work);
         rx.await.unwrap_or_else(|_| Err(StoreError::Refused("the node is shutting down".to_owned())))
+    }
+
+    /// A commit is over: records it, and tells those who wait for the row.
+    fn ended(&self, intent: &Intent, put: Option<u32>, record: &Rc<Record>, committed: Result<&(), &StoreError>) {
+        let recorder = &self.0.recorder;
+        let Err(error) = committed else {
+            recorder.did(intent);
+            return self.tell(&record.key, put.is_some());
+        };
+        recorder.did_not(intent);
+        recorder.broke("put-refused", error);
+        if let Some(put) = put {
+            recorder.record(&Event::PutRefused { put, cause: error.to_string() });
+        }
+    }
+
+    /// Every row as it stands.
+    pub(super) fn rows(&self) -> Result<Vec<Rc<Record>>, StoreError> {
+        read_rows(&self.0.database)
     }
 
     fn tell(&self, key: &Key, own: bool) {
@@ -155,31 +207,38 @@ impl Table for RealTable {
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Rc<Record>>, StoreError> {
-        self.find(key)
+        let found = self.find(key);
+        if let Err(error) = &found {
+            self.0.recorder.broke("get-refused", error);
+        }
+        let told = found.clone().map_err(|error| error.to_string());
+        self.0.recorder.record(&Event::Got { key: Rc::clone(key), found: told });
+        found
     }
 
     async fn scan(&self) -> Result<Vec<Rc<Record>>, StoreError> {
-        let reading = self.0.database.begin_read().map_err(refused)?;
-        let rows = reading.open_table(ROWS).map_err(refused)?;
-        rows.iter().map_err(refused)?.map(|row| decode(row.map_err(refused)?.1.value())).collect()
+        self.rows()
     }
 
     async fn put(&self, key: &Key, snapshot: impl FnOnce() -> Draft) -> Result<Version, StoreError> {
-        let Draft { value, blob } = snapshot();
+        let (put, draft) = (self.0.recorder.next_put(), Rc::new(snapshot()));
+        self.0.recorder.record(&Event::PutStarted { put, key: Rc::clone(key), draft: Rc::clone(&draft) });
         let turn = Arc::clone(&self.0.turn).lock_owned().await;
         let version = Version { stamp: self.next_stamp(), node: self.0.node.clone() };
-        let record = Record { key: Rc::clone(key), version: version.clone(), value, blob };
-        self.commit(turn, key, Change::Own(encode(&record))).await?;
+        let Draft { value, blob } = (*draft).clone();
+        let record = Rc::new(Record { key: Rc::clone(key), version: version.clone(), value, blob });
+        self.commit(turn, Some(put), record).await?;
         Ok(version)
     }
 
     async fn put_if(&self, record: Record, accept: impl FnOnce(Option<&Record>) -> bool) -> Result<bool, StoreError> {
         let turn = Arc::clone(&self.0.turn).lock_owned().await;
-        let current = self.find(&record.key)?;
+        let (current, record) = (self.find(&record.key)?, Rc::new(record));
         if !accept(current.as_deref()) {
+            self.0.recorder.record(&Event::Replicated { record, taken: false });
             return Ok(false);
         }
-        self.commit(turn, &record.key, Change::Others(encode(&record))).await?;
+        self.commit(turn, None, Rc::clone(&record)).await?;
         let mut stamp = self.0.stamp.borrow_mut();
         *stamp = (*stamp).max(record.version.stamp);
         Ok(true)
@@ -194,9 +253,13 @@ impl Table for RealTable {
 
     async fn save_cursor(&self, of: &NodeName, position: Position) -> Result<(), StoreError> {
         let _turn = self.0.turn.lock().await;
-        let (database, of) = (Arc::clone(&self.0.database), of.to_string());
-        let saved = blocking(move || commit_cursor(&database, &of, position).map_err(io::Error::other)).await;
-        saved.map_err(|error| StoreError::Refused(error.to_string()))
+        let (database, name) = (Arc::clone(&self.0.database), of.to_string());
+        let saved = blocking(move || commit_cursor(&database, &name, position).map_err(io::Error::other)).await;
+        saved.map_err(|error| StoreError::Refused(error.to_string()))?;
+        if let Some(of) = self.0.recorder.index_of(of) {
+            self.0.recorder.record(&Event::CursorSaved { of, position });
+        }
+        Ok(())
     }
 
     fn changes(&self, position: Position) -> RealChanges {

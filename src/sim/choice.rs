@@ -68,8 +68,12 @@ kinds! {
     GetRefused = "get-refused", Failure;
     /// A replicated row waits for its commit.
     Apply = "apply", Delay;
+    /// A replicated row is refused.
+    ApplyRefused = "apply-refused", Failure;
     /// A cursor is slow to become durable.
     CursorSave = "cursor-save", Delay;
+    /// A cursor cannot be kept.
+    CursorRefused = "cursor-refused", Failure;
     /// A connection is long in coming.
     Connect = "connect", Delay;
     /// Bytes of a subscription (rows and chunks) are long under way.

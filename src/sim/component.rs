@@ -1,25 +1,24 @@
 //! Components as the harness reads them: what is uploaded, and the tree that every node must run.
 //!
-//! The tree is worked out by a reading of its own (the `tar` crate over the whole archive at once), apart from the
-//! unpacking under test.
+//! The tree is worked out by a reading of its own (`check::read_archive`), apart from the unpacking under test.
 
 use std::{
     collections::BTreeMap,
-    fs, io,
-    io::Read,
-    mem,
-    path::{Component as Part, Path, PathBuf},
+    fs, io, mem,
+    path::Path,
     sync::{Arc, OnceLock},
 };
 
 use bytes::Bytes;
-use flate2::read::MultiGzDecoder;
 use sha2::{Digest, Sha256};
-use tar::{Archive, Builder, EntryType, Header};
+use tar::{Builder, EntryType, Header};
 use walkdir::WalkDir;
 
 use crate::{
-    check::{TreeDigest, TreeEntry, TreeHasher},
+    check::{
+        FileDigest, TreeDigest, TreeEntry, TreeHasher,
+        archive::{read_archive, stays_inside, with_parents},
+    },
     deploy::hashing::hex,
 };
 
@@ -28,8 +27,6 @@ const TOP: &str = "package";
 
 /// The block of [`Component::large`].
 const LARGE_BLOCK_BYTES: usize = 1024 * 1024;
-
-const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
 /// The built-in component: `fixtures/components/hello`.
 const HELLO: [(&str, &[u8]); 7] = [
@@ -166,6 +163,19 @@ impl Component {
         Arc::new(Self::packed(&self.name, tree))
     }
 
+    /// The component with this file in it as well.
+    pub fn with_file(&self, path: &str, text: &'static str) -> Arc<Self> {
+        let mut tree = self.tree.clone();
+        tree.insert(path.to_owned(), plain_file(text.into()));
+        Arc::new(Self::packed(&self.name, tree))
+    }
+
+    /// Is there something to install: a package.json, and no modules that come along (spec 9)?
+    pub fn installs(&self) -> bool {
+        matches!(self.tree.get("package.json"), Some(Entry::File { .. }))
+            && !self.tree.keys().any(|path| path == "node_modules" || path.starts_with("node_modules/"))
+    }
+
     fn manifest_with(&self, field: &str, value: serde_json::Value) -> String {
         let manifest = match self.tree.get("package.json") {
             Some(Entry::File { bytes, .. }) => serde_json::from_slice(bytes).ok(),
@@ -188,7 +198,7 @@ impl Component {
     }
 
     fn packed(name: &str, files: BTreeMap<String, Entry>) -> Self {
-        Self::new(name, pack(&files), with_parents(files))
+        Self::new(name, pack(&files), with_parents(files, &Entry::Dir))
     }
 
     fn new(name: &str, payload: Vec<Bytes>, tree: BTreeMap<String, Entry>) -> Self {
@@ -205,22 +215,36 @@ fn plain_file(bytes: Bytes) -> Entry {
     Entry::File { executable: false, bytes }
 }
 
-fn digest(tree: &BTreeMap<String, Entry>) -> TreeDigest {
-    let mut hasher = TreeHasher::default();
-    for (path, entry) in tree {
+impl From<TreeEntry<Bytes>> for Entry {
+    fn from(entry: TreeEntry<Bytes>) -> Self {
         match entry {
-            Entry::Dir => hasher.add(path, TreeEntry::Dir),
-            Entry::Symlink(target) => hasher.add(path, TreeEntry::Symlink(target)),
-            Entry::File { executable, bytes } => {
-                let pieces = std::slice::from_ref(bytes);
-                hasher.add(path, TreeEntry::File { executable: *executable, pieces });
+            TreeEntry::Dir => Self::Dir,
+            TreeEntry::Symlink(target) => Self::Symlink(target),
+            TreeEntry::File { executable, content } => Self::File { executable, bytes: content },
+        }
+    }
+}
+
+impl Entry {
+    /// The entry with a digest of its bytes.
+    fn digested(&self) -> TreeEntry {
+        match self {
+            Self::Dir => TreeEntry::Dir,
+            Self::Symlink(target) => TreeEntry::Symlink(target.clone()),
+            Self::File { executable, bytes } => {
+                TreeEntry::File { executable: *executable, content: FileDigest::of([bytes]) }
             }
-            Entry::Blocks { block, times } => {
-                let pieces = vec![block.clone(); *times];
-                hasher.add(path, TreeEntry::File { executable: false, pieces: &pieces });
+            Self::Blocks { block, times } => {
+                let content = FileDigest::of(std::iter::repeat_n(block, *times));
+                TreeEntry::File { executable: false, content }
             }
         }
     }
+}
+
+fn digest(tree: &BTreeMap<String, Entry>) -> TreeDigest {
+    let mut hasher = TreeHasher::default();
+    tree.iter().for_each(|(path, entry)| hasher.add(path, &entry.digested()));
     hasher.finish()
 }
 
@@ -232,11 +256,14 @@ fn read(path: &Path) -> Result<Component, String> {
     let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("component");
     let (payload, tree) = if found.is_dir() {
         let tree = read_dir(path)?;
-        (pack(&tree), with_parents(tree))
+        (pack(&tree), with_parents(tree, &Entry::Dir))
     } else {
         let payload = Bytes::from(fs::read(path).map_err(|error| error.to_string())?);
-        let tree = read_archive(&payload)?;
-        (vec![payload], tree)
+        let tree = read_archive(&payload[..], |file| {
+            let mut bytes = Vec::new();
+            file.read_to_end(&mut bytes).map(|_| Bytes::from(bytes))
+        })?;
+        (vec![payload], tree.into_iter().map(|(path, entry)| (path, entry.into())).collect())
     };
     Ok(Component::new(&name_of(&tree).unwrap_or_else(|| stem.to_owned()), payload, tree))
 }
@@ -290,20 +317,6 @@ fn read_entry(root: &Path, path: &Path, kind: fs::FileType) -> Result<Entry, Str
     }
 }
 
-/// Where a link points to, when that is inside the tree at every step.
-fn stays_inside(link: &Path, target: &Path) -> Option<PathBuf> {
-    let mut pointed = link.parent().unwrap_or(Path::new("")).to_owned();
-    for part in target.components() {
-        match part {
-            Part::Normal(name) => pointed.push(name),
-            Part::CurDir => {}
-            Part::ParentDir if pointed.pop() => {}
-            _ => return None,
-        }
-    }
-    Some(pointed)
-}
-
 /// Packs a tree the same way each time.
 fn pack(tree: &BTreeMap<String, Entry>) -> Vec<Bytes> {
     let (mut builder, mut pieces) = (Builder::new(Vec::new()), Vec::new());
@@ -348,97 +361,4 @@ fn append(builder: &mut Builder<Vec<u8>>, path: &str, entry: &Entry) -> io::Resu
             builder.append_data(&mut header, path, io::empty())
         }
     }
-}
-
-/// The reference reading of an archive.
-fn read_archive(payload: &[u8]) -> Result<BTreeMap<String, Entry>, String> {
-    if payload.is_empty() {
-        return Err("the file is empty; give an archive that `npm pack` made".to_owned());
-    }
-    let plain = gunzip(payload)?;
-    ends_with_a_mark(&plain)?;
-    let mut tree = BTreeMap::new();
-    let no_archive = |error: io::Error| {
-        format!("it is no tar archive, or was cut or damaged ({error}); give one that `npm pack` made")
-    };
-    let mut archive = Archive::new(&plain[..]);
-    for entry in archive.entries().map_err(no_archive)? {
-        let mut entry = entry.map_err(no_archive)?;
-        let path = entry.path().map_err(no_archive)?.into_owned();
-        let Some(name) = inside(&path)? else { continue };
-        if let Some(read) = read_archived(&mut entry, &path, Path::new(&name)).map_err(|error| error.to_string())? {
-            tree.insert(name, read);
-        }
-    }
-    if tree.is_empty() {
-        return Err("the archive is empty; give one that holds a component".to_owned());
-    }
-    Ok(hoisted(with_parents(tree)))
-}
-
-fn gunzip(payload: &[u8]) -> Result<Vec<u8>, String> {
-    if !payload.starts_with(&GZIP_MAGIC) {
-        return Ok(payload.to_vec());
-    }
-    let mut plain = Vec::new();
-    let read = MultiGzDecoder::new(payload).read_to_end(&mut plain);
-    read.map_err(|error| format!("its gzip is cut or damaged ({error}); pack or download it again"))?;
-    Ok(plain)
-}
-
-/// A whole archive ends with a block of zeros.
-fn ends_with_a_mark(plain: &[u8]) -> Result<(), String> {
-    let whole = plain.len() >= 512 && plain.len().is_multiple_of(512) && plain[plain.len() - 512..] == [0; 512];
-    whole.then_some(()).ok_or_else(|| "it is no tar archive, or was cut; pack or download it again".to_owned())
-}
-
-fn inside(path: &Path) -> Result<Option<String>, String> {
-    let mut names = Vec::new();
-    for part in path.components() {
-        match part {
-            Part::Normal(name) => {
-                names.push(name.to_str().ok_or_else(|| format!("`{}` is not UTF-8", path.display()))?);
-            }
-            Part::CurDir => {}
-            _ => return Err(format!("entry `{}` leaves the component; do not deploy this archive", path.display())),
-        }
-    }
-    Ok((!names.is_empty()).then(|| names.join("/")))
-}
-
-fn read_archived(entry: &mut tar::Entry<'_, &[u8]>, path: &Path, name: &Path) -> Result<Option<Entry>, io::Error> {
-    let refused = |why: &str| io::Error::other(format!("entry `{}` {why}", path.display()));
-    match entry.header().entry_type() {
-        EntryType::Directory => Ok(Some(Entry::Dir)),
-        EntryType::Regular | EntryType::Continuous => {
-            let mut bytes = Vec::new();
-            entry.read_to_end(&mut bytes)?;
-            Ok(Some(Entry::File { executable: entry.header().mode()? & 0o111 != 0, bytes: bytes.into() }))
-        }
-        EntryType::Symlink => {
-            let target = entry.link_name()?.ok_or_else(|| refused("is a link to nowhere"))?;
-            stays_inside(name, &target).ok_or_else(|| refused("is a link that leaves the component"))?;
-            Ok(Some(Entry::Symlink(target.to_string_lossy().into_owned())))
-        }
-        EntryType::XGlobalHeader => Ok(None),
-        _ => Err(refused("is neither file, directory nor link; pack it anew without")),
-    }
-}
-
-/// Adds the directories that files lie in and that the archive does not name.
-fn with_parents(mut tree: BTreeMap<String, Entry>) -> BTreeMap<String, Entry> {
-    let files: Vec<String> = tree.keys().cloned().collect();
-    for (index, path) in files.iter().flat_map(|path| path.match_indices('/').map(move |(index, _)| (index, path))) {
-        tree.entry(path[..index].to_owned()).or_insert(Entry::Dir);
-    }
-    tree
-}
-
-/// Takes a single top-level directory away.
-fn hoisted(tree: BTreeMap<String, Entry>) -> BTreeMap<String, Entry> {
-    let mut tops = tree.iter().filter(|(path, _)| !path.contains('/'));
-    let (Some((top, Entry::Dir)), None) = (tops.next(), tops.next()) else { return tree };
-    let below = format!("{top}/");
-    let hoisted = tree.iter().filter_map(|(path, entry)| Some((path.strip_prefix(&below)?.to_owned(), entry.clone())));
-    hoisted.collect()
 }

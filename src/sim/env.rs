@@ -185,7 +185,7 @@ impl Env for SimEnv {
         let most = held.entry(queue).or_default();
         if bytes > *most {
             *most = bytes;
-            let event = Event::Holds { queue, bytes: bytes as u64, item_bytes: item_bytes as u64 };
+            let event = Event::Holds { queue: queue.into(), bytes: bytes as u64, item_bytes: item_bytes as u64 };
             self.0.world.record(Some(self.0.index), event);
         }
     }

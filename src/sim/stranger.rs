@@ -115,7 +115,7 @@ impl Stranger {
         let name = &self.world.cluster()[usize::from(self.to.0)];
         // A node that is down is none to be visited.
         let Ok(stream) = self.fabric.connect(name, port).await else { return };
-        self.record(Event::StrangerSpeaks { port: self.port, says: self.words.as_str() });
+        self.record(Event::StrangerSpeaks { port: self.port, says: self.words.as_str().into() });
         self.talk(stream).await;
     }
 
@@ -130,7 +130,7 @@ impl Stranger {
             for _ in 0..FRAMES_MAX {
                 let Ok(Ok(bytes)) = timeout(LISTENS, reader.next()).await else { return };
                 let what = frame::decode(&bytes).map_or("noise", |frame| name_of(&frame));
-                self.record(Event::StrangerTold { port: self.port, what });
+                self.record(Event::StrangerTold { port: self.port, what: what.into() });
             }
         };
         tokio::select! {

@@ -1,7 +1,8 @@
 //! A simulated node's copy of the table.
 //!
 //! The design claims to survive that puts take any time before their snapshot, before their commit and before the log
-//! shows them; that puts of one key commit in any order; that a read or a progress put fails.
+//! shows them; that puts of one key commit in any order; that a read, a progress put, a replicated row or the saving of
+//! a cursor fails.
 
 use std::{
     cell::{Cell, RefCell},
@@ -156,6 +157,7 @@ impl Table for SimTable {
 
     async fn put_if(&self, record: Record, accept: impl FnOnce(Option<&Record>) -> bool) -> Result<bool, StoreError> {
         self.world.delay(self.node, Kind::Apply).await;
+        self.refuse(Kind::ApplyRefused).await?;
         let record = Rc::new(record);
         let taken = accept(self.stored.borrow().rows.get(&record.key).map(Rc::as_ref));
         if taken {
@@ -179,6 +181,7 @@ impl Table for SimTable {
 
     async fn save_cursor(&self, of: &NodeName, position: Position) -> Result<(), StoreError> {
         self.world.delay(self.node, Kind::CursorSave).await;
+        self.refuse(Kind::CursorRefused).await?;
         self.stored.borrow_mut().cursors.insert(of.clone(), position);
         if let Some(of) = self.world.index_of(of) {
             self.record(Event::CursorSaved { of, position });

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
-    check::{TreeDigest, TreeEntry, TreeHasher},
+    check::{FileDigest, TreeDigest, TreeEntry, TreeHasher},
     env::EntryKind,
 };
 
@@ -93,13 +93,14 @@ impl Node {
     }
 
     fn hash_into(&self, hasher: &mut TreeHasher, path: &str) {
-        match self {
-            Self::Dir { .. } => hasher.add(path, TreeEntry::Dir),
-            Self::Symlink(target) => hasher.add(path, TreeEntry::Symlink(target)),
+        let entry = match self {
+            Self::Dir { .. } => TreeEntry::Dir,
+            Self::Symlink(target) => TreeEntry::Symlink(target.clone()),
             Self::File { mode, pieces, .. } => {
-                hasher.add(path, TreeEntry::File { executable: mode & 0o111 != 0, pieces: &pieces.borrow() });
+                TreeEntry::File { executable: mode & 0o111 != 0, content: FileDigest::of(&*pieces.borrow()) }
             }
-        }
+        };
+        hasher.add(path, &entry);
     }
 }
 

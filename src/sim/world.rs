@@ -190,7 +190,7 @@ impl World {
     pub fn draw_delay(&self, node: NodeIndex, kind: Kind) -> Option<Duration> {
         let ms = delay_ms(self.draw(Some(node), kind, DELAY_BOUND));
         (ms > 0).then(|| {
-            self.record(Some(node), Event::Fault(Fault::Delayed { what: kind.as_str(), ms }));
+            self.record(Some(node), Event::Fault(Fault::Delayed { what: kind.as_str().into(), ms }));
             Duration::from_millis(ms)
         })
     }
@@ -217,7 +217,7 @@ impl World {
         }
         let part = cut(length, self.draw(Some(node), kind, CUT_BOUND));
         if part < length {
-            let fault = Fault::Cut { what: kind.as_str(), bytes: part as u64, of: length as u64 };
+            let fault = Fault::Cut { what: kind.as_str().into(), bytes: part as u64, of: length as u64 };
             self.record(Some(node), Event::Fault(fault));
         }
         part
@@ -228,7 +228,7 @@ impl World {
         let fails = self.draw(Some(node), kind, 2) == 1;
         self.or_gone(node).await;
         if fails {
-            self.record(Some(node), Event::Fault(Fault::Failed { what: kind.as_str() }));
+            self.record(Some(node), Event::Fault(Fault::Failed { what: kind.as_str().into() }));
         }
         fails
     }

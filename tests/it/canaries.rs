@@ -56,7 +56,12 @@ const CANARIES: &[Canary] = &[
         let committed = position(trace, |event| matches!(event, Event::PutCommitted { .. }));
         let Event::PutCommitted { record, .. } = &trace[committed].event else { unreachable!("found as one") };
         let deployment_id = record.key.parse().unwrap();
-        insert(trace, committed + 1, N1, Event::Journal(Journal::PayloadDropped { deployment_id, why: "deleted" }));
+        insert(
+            trace,
+            committed + 1,
+            N1,
+            Event::Journal(Journal::PayloadDropped { deployment_id, why: "deleted".into() }),
+        );
     }),
     canary("PREV", "deploy", |trace| {
         let live = position(trace, |event| matches!(event, Event::Live { .. }));
@@ -81,8 +86,14 @@ const CANARIES: &[Canary] = &[
         let event = Journal::Unhandled { task: "flush".to_owned(), error: "the store refused".to_owned() };
         insert(trace, 1, N1, Event::Journal(event));
     }),
+    canary("INSTALL", "deploy", |trace| {
+        let started = position(trace, |event| matches!(event, Event::ProcessStarted { .. }));
+        let Event::ProcessStarted { command, .. } = &mut trace[started].event else { unreachable!("found as one") };
+        command.program = "yarn".to_owned();
+    }),
     canary("LINES", "deploy", |trace| {
-        let line = |event: &Event| matches!(event, Event::Journal(Journal::Progress { event: "install", .. }));
+        let line =
+            |event: &Event| matches!(event, Event::Journal(Journal::Progress { event, .. }) if event == "install");
         trace.remove(position(trace, line));
     }),
     canary("TAIL", "deploy", |trace| {
@@ -107,12 +118,12 @@ const CANARIES: &[Canary] = &[
         trace.push(Entry { at_ms: 0, node: Some(N1), event: Event::Speaks { to, link: 1 } });
     }),
     canary("MEM", "deploy", |trace| {
-        let event = Event::Holds { queue: "outgoing", bytes: 1024 * 1024, item_bytes: 1 };
+        let event = Event::Holds { queue: "outgoing".into(), bytes: 1024 * 1024, item_bytes: 1 };
         trace.push(Entry { at_ms: 0, node: Some(N1), event });
     }),
     canary("AUTHZ", "deploy", |trace| insert(trace, 1, N1, Event::MembersKnown(vec![N1, NodeIndex(1)]))),
     canary("AUTHZ", "deploy", |trace| {
-        let event = Event::StrangerTold { port: Port::Rows, what: "row" };
+        let event = Event::StrangerTold { port: Port::Rows, what: "row".into() };
         trace.push(Entry { at_ms: 0, node: Some(N1), event });
     }),
     canary("PROGRESS", "deploy", |trace| {

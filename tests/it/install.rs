@@ -52,7 +52,7 @@ fn ran(trace: &Trace) -> Vec<String> {
 
 fn warned(trace: &Trace) -> Vec<String> {
     let seen = trace.entries().iter().filter_map(|entry| match &entry.event {
-        Event::ClientSaw { event: "warning", data, .. } => data["message"].as_str().map(str::to_owned),
+        Event::ClientSaw { event, data, .. } if event == "warning" => data["message"].as_str().map(str::to_owned),
         _ => None,
     });
     seen.collect()
@@ -119,7 +119,7 @@ fn a_custom_command_runs_in_a_shell_and_is_told_by_its_program() {
     assert!(answer.is_ok(), "{answer:?}");
     assert_eq!(ran(&report.trace), ["sh -c CI=1 /opt/bin/yarn --immutable"]);
     let managers = report.trace.entries().iter().filter_map(|entry| match &entry.event {
-        Event::ClientSaw { event: "install", data, .. } => data["manager"].as_str(),
+        Event::ClientSaw { event, data, .. } if event == "install" => data["manager"].as_str(),
         _ => None,
     });
     assert_eq!(managers.collect::<Vec<_>>(), ["yarn"]);

@@ -6,6 +6,7 @@
 //! - `vectors` compares with the recorded answers of the original.
 //! - `capsules` replays what once broke.
 //! - `exhibits` keeps the museum up to date with the code.
+//! - `trace_lines` writes events as lines and reads them back.
 //! - `canaries` shows that each invariant can fail.
 //! - `snapshots` are what people read: a calm deploy, and every error.
 
@@ -21,4 +22,5 @@ mod scenarios;
 mod scripted;
 mod snapshots;
 mod story;
+mod trace_lines;
 mod vectors;

@@ -15,7 +15,8 @@ use crate::{
 pub(super) const BLOBREF: Invariant = Invariant {
     name: "BLOBREF",
     sentence: "a row that a node commits itself names a whole blob, no whole blob goes or begins anew while the row there \
-               names it, and in the end each blob that a row names is whole, or its failure is recorded",
+               names it, and in the end each blob that a row names is whole, or its failure is recorded where its origin \
+               does not hold it whole either",
     check,
 };
 
@@ -40,6 +41,7 @@ fn check(facts: &Facts<'_>) -> Judgement {
             Event::Final(last) => {
                 for record in &last.rows {
                     inquiry.look(|| absent_in_the_end(at, index, record, last));
+                    inquiry.look(|| given_up_in_vain(facts, at, index, record, last));
                 }
             }
             _ => {}
@@ -109,6 +111,30 @@ fn absent_in_the_end<'a>(at: At, node: NodeIndex, record: &Record, last: &NodeFi
         why: format!(
             "at the end a row on {node} names blob {blob}, which is {state:?} there, and no failure is recorded"
         ),
+        witnesses: vec![],
+    })
+}
+
+/// A failure may be recorded for good only of what cannot come: not of what the origin of the row, whose row names it as
+/// well, holds whole in the end.
+fn given_up_in_vain<'a>(
+    facts: &Facts<'_>,
+    at: At,
+    node: NodeIndex,
+    record: &Record,
+    last: &NodeFinal,
+) -> Option<Finding<'a>> {
+    let blob = record.blob?;
+    let BlobState::Failed { cause } = last.blobs.get(&blob)? else { return None };
+    let writer = facts.node_named(record.version.node.as_str())?;
+    let source = facts.last.get(&writer)?;
+    let names = source.rows.iter().any(|row| row.key == record.key && row.blob == Some(blob));
+    let holds = names && source.blobs.get(&blob).is_some_and(is_whole);
+    (holds && facts.is_shared(writer, node)).then(|| Finding {
+        kind: "a blob that its origin holds is given up",
+        at,
+        node: Some(node),
+        why: format!("{writer} holds blob {blob} whole, but {node} gave it up for good: {cause}"),
         witnesses: vec![],
     })
 }

@@ -63,15 +63,17 @@ fn causes_of_deploy(facts: &Facts<'_>, deploy: &Deploy, at: At) -> Vec<String> {
     if let Some(exit) = deploy.id.and_then(|id| bad_exit(facts, id, deploy.origin, at)) {
         return vec![exit];
     }
-    if let Some(missing) = deploy.asked.missing_entry.filter(|_| failures_of_devices(facts, deploy, at).is_empty()) {
-        return vec![missing.to_owned()];
+    if let Some(missing) =
+        deploy.asked.missing_entry.as_ref().filter(|_| failures_of_devices(facts, deploy, at).is_empty())
+    {
+        return vec![missing.clone().into_owned()];
     }
     let asked = facts.peers_asked(deploy, at);
     let row = deploy.key().and_then(|key| facts.row_at(deploy.origin, &key, at));
     let failed = asked.iter().flat_map(|peer| {
-        let outcome = row.and_then(|shown| shown.row.outcome(*peer).first().copied());
+        let outcome = row.and_then(|shown| shown.row.outcome(&facts.name(*peer)).first().copied());
         let outcome = outcome.filter(|outcome| outcome["status"] != "success");
-        outcome.map(|outcome| [peer.to_string(), message(&outcome["error"]).to_owned()]).into_iter().flatten()
+        outcome.map(|outcome| [facts.name(*peer), message(&outcome["error"]).to_owned()]).into_iter().flatten()
     });
     failed.collect()
 }
@@ -103,6 +105,9 @@ fn failures_of_devices(facts: &Facts<'_>, deploy: &Deploy, at: At) -> Vec<String
         Event::PutRefused { cause, .. } => Some(cause.clone()),
         Event::Fault(Fault::Failed { what }) => {
             FAILURES.iter().find(|(kind, _)| kind == what).map(|(_, told)| (*told).to_owned())
+        }
+        Event::Fault(Fault::Broke { what, cause }) => {
+            FAILURES.iter().any(|(kind, _)| kind == what).then(|| cause.clone())
         }
         _ => None,
     });

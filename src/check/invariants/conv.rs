@@ -23,7 +23,7 @@ fn check(facts: &Facts<'_>) -> Judgement {
     let mut inquiry = Inquiry::new(facts, CONV.name);
     let shared = !facts.keeps_rows_apart();
     for (node, last) in facts.last.iter().filter(|_| shared) {
-        for record in last.rows.iter().filter(|record| record.version.node.as_str() == node.to_string()) {
+        for record in last.rows.iter().filter(|record| record.version.node.as_str() == facts.name(*node)) {
             for other in facts.last.keys().filter(|other| *other != node && facts.is_shared(*node, **other)) {
                 inquiry.look(|| row_differs(facts, *node, record, *other));
             }

@@ -1,5 +1,7 @@
 //! COVER: nobody is left out unnoticed.
 
+use serde_json::Value;
+
 use super::{
     facts::{At, Deploy, Facts},
     verdict::{Finding, Inquiry},
@@ -43,11 +45,26 @@ fn expected(facts: &Facts<'_>, deploy: &Deploy, at: At) -> Vec<crate::check::Nod
     if deploy.asked.replicated { facts.peers_expected(deploy, at) } else { Vec::new() }
 }
 
+/// To how many peers the operation went: to all that were asked, but for those that no connection came about to. The
+/// outcome says which these are; what a peer has received was dispatched, whatever the outcome says.
+fn dispatched(facts: &Facts<'_>, deploy: &Deploy, at: At, answer: &Value) -> u64 {
+    let peers = facts.peers_asked(deploy, at).into_iter();
+    let went = peers.filter(|peer| {
+        let mut operations = facts.operations.iter();
+        let name = facts.name(*peer);
+        let outcome =
+            answer["replicated"].as_array().and_then(|all| all.iter().find(|one| one["node"] == name.as_str()));
+        operations.any(|one| Some(one.id) == deploy.id && one.node == *peer && one.received < at)
+            || outcome.is_none_or(|outcome| outcome["error"]["code"] != "connect_failed")
+    });
+    went.count() as u64
+}
+
 /// The response's counts are those of the run.
 fn wrong_counts<'a>(facts: &Facts<'_>, deploy: &Deploy, at: At) -> Option<Finding<'a>> {
     let (_, answer) = deploy.success()?;
     let expected = expected(facts, deploy, at).len() as u64;
-    let asked = facts.peers_asked(deploy, at).len() as u64;
+    let asked = dispatched(facts, deploy, at, answer);
     let told = ["expected", "dispatched"].map(|count| answer[count].as_u64());
     let succeeded = answer["succeeded"].as_u64();
     let all_must_succeed = !deploy.asked.ignore_replication_errors;

@@ -9,15 +9,15 @@ use crate::{
 };
 
 /// A recorded deletion: an origin was about to let a payload go.
-pub(super) struct Deletion {
+pub(super) struct Deletion<'a> {
     pub(super) at: At,
     pub(super) node: NodeIndex,
     pub(super) id: Uuid,
-    pub(super) why: &'static str,
+    pub(super) why: &'a str,
 }
 
 /// Every recorded deletion, in order.
-pub(super) fn deletions(facts: &Facts<'_>) -> impl Iterator<Item = Deletion> {
+pub(super) fn deletions<'a>(facts: &'a Facts<'_>) -> impl Iterator<Item = Deletion<'a>> {
     facts.between(0, facts.end()).filter_map(|(at, entry)| match &entry.event {
         Event::Journal(Journal::PayloadDropped { deployment_id, why }) => {
             Some(Deletion { at, node: entry.node?, id: *deployment_id, why })

@@ -27,9 +27,9 @@ fn check(facts: &Facts<'_>) -> Judgement {
 }
 
 /// The end of the stream as the client saw it.
-fn end_of<'f>(facts: &'f Facts<'_>, of: &Deploy, at: At) -> Option<(At, &'static str, &'f serde_json::Value)> {
+fn end_of<'f>(facts: &'f Facts<'_>, of: &Deploy, at: At) -> Option<(At, &'f str, &'f serde_json::Value)> {
     facts.between(of.requested, at).rev().find_map(|(seen, entry)| match &entry.event {
-        Event::ClientSaw { deploy, event, data } if *deploy == of.asked.deploy => Some((seen, *event, data)),
+        Event::ClientSaw { deploy, event, data } if *deploy == of.asked.deploy => Some((seen, event.as_ref(), data)),
         _ => None,
     })
 }

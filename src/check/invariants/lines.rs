@@ -34,6 +34,7 @@ fn check(facts: &Facts<'_>) -> Judgement {
     }
     for deploy in &facts.deploys {
         for peer in facts.peers_asked(deploy, facts.end()) {
+            inquiry.look(|| lines_vanish(facts, deploy, peer));
             for stream in [OutputStream::Stdout, OutputStream::Stderr] {
                 inquiry.look(|| forwarded_lines_differ(facts, deploy, peer, stream));
             }
@@ -59,9 +60,9 @@ fn forwarded_lines_differ<'a>(
         forwarded.iter().all(|line| printed.any(|other| other == line))
     };
     let shown = facts.row_at(deploy.origin, &deploy.key()?, *at);
-    let succeeded =
-        shown.is_some_and(|shown| shown.row.outcome(peer).iter().any(|outcome| outcome["status"] == "success"));
-    let complete = !succeeded || forwarded.len() == printed.len() || any_left_out(facts, id, peer);
+    let succeeded = shown
+        .is_some_and(|shown| shown.row.outcome(&facts.name(peer)).iter().any(|outcome| outcome["status"] == "success"));
+    let complete = !succeeded || forwarded.len() == printed.len() || left_out(facts, id, peer) > 0;
     (!in_order || !complete).then(|| Finding {
         kind: "a peer's lines are not told as it printed them",
         at: *at,
@@ -71,14 +72,38 @@ fn forwarded_lines_differ<'a>(
     })
 }
 
-fn any_left_out(facts: &Facts<'_>, id: Uuid, peer: NodeIndex) -> bool {
-    let peer = peer.to_string();
-    facts.between(0, facts.end()).any(|(_, entry)| match &entry.event {
-        Event::Journal(Journal::Progress { deployment_id, event: "warning", data }) => {
-            *deployment_id == id && data["node"] == peer.as_str() && data["lines"].as_u64() > Some(0)
-        }
-        _ => false,
+/// Of a peer that succeeded, what it printed is what was told and what was counted as left out.
+fn lines_vanish<'a>(facts: &Facts<'_>, deploy: &Deploy, peer: NodeIndex) -> Option<Finding<'a>> {
+    let id = deploy.id?;
+    let (at, _) = deploy.answer.as_ref()?;
+    let shown = facts.row_at(deploy.origin, &deploy.key()?, *at)?;
+    let succeeded = shown.row.outcome(&facts.name(peer)).iter().any(|outcome| outcome["status"] == "success");
+    let both = |node, of| -> usize {
+        [OutputStream::Stdout, OutputStream::Stderr].map(|stream| told(facts, node, id, stream, of).len()).iter().sum()
+    };
+    let (printed, forwarded, left_out) =
+        (both(peer, None), both(deploy.origin, Some(peer)), left_out(facts, id, peer) as usize);
+    (succeeded && printed != forwarded + left_out).then(|| Finding {
+        kind: "a peer's lines are neither told nor counted",
+        at: *at,
+        node: Some(deploy.origin),
+        why: format!("{peer} printed {printed} lines; {forwarded} were told and {left_out} counted as left out"),
+        witnesses: vec![],
     })
+}
+
+/// How many of a peer's lines were told to have been left out.
+fn left_out(facts: &Facts<'_>, id: Uuid, peer: NodeIndex) -> u64 {
+    let peer = facts.name(peer);
+    let counts = facts.between(0, facts.end()).filter_map(|(_, entry)| match &entry.event {
+        Event::Journal(Journal::Progress { deployment_id, event, data })
+            if *deployment_id == id && event == "warning" && data["node"] == peer.as_str() =>
+        {
+            data["lines"].as_u64()
+        }
+        _ => None,
+    });
+    counts.sum()
 }
 
 /// What the processes of one deployment on one node wrote to one stream.
@@ -145,10 +170,11 @@ fn lines_differ<'a>(
 
 /// The lines told on a node: of its own installer, or of a peer's.
 fn told(facts: &Facts<'_>, node: NodeIndex, id: Uuid, stream: OutputStream, of: Option<NodeIndex>) -> Vec<String> {
-    let of = of.map(|peer| peer.to_string());
+    let of = of.map(|peer| facts.name(peer));
     let lines = facts.between(0, facts.end()).filter_map(|(_, entry)| match &entry.event {
-        Event::Journal(Journal::Progress { deployment_id, event: "install", data })
-            if entry.node == Some(node)
+        Event::Journal(Journal::Progress { deployment_id, event, data })
+            if event == "install"
+                && entry.node == Some(node)
                 && *deployment_id == id
                 && data["stream"] == stream.as_str()
                 && data["node"].as_str() == of.as_deref() =>

@@ -31,8 +31,8 @@ const ITEM_BYTES_MAX: u64 = 4 * MIB;
 fn check(facts: &Facts<'_>) -> Judgement {
     let mut inquiry = Inquiry::new(facts, MEM.name);
     for (at, entry) in facts.between(0, facts.end()) {
-        if let Event::Holds { queue, bytes, item_bytes } = entry.event {
-            inquiry.look(|| overflows(at, entry.node, queue, bytes, item_bytes));
+        if let Event::Holds { queue, bytes, item_bytes } = &entry.event {
+            inquiry.look(|| overflows(at, entry.node, queue, *bytes, *item_bytes));
         }
     }
     inquiry.done()

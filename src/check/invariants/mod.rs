@@ -17,6 +17,7 @@ mod deletion;
 mod exit;
 mod facts;
 mod hash;
+mod install;
 mod lines;
 mod mem;
 mod mono;
@@ -60,6 +61,7 @@ pub const ALL: &[Invariant] = &[
     budget::BUDGET,
     cause::CAUSE,
     nounhandled::NOUNHANDLED,
+    install::INSTALL,
     lines::LINES,
     tail::TAIL,
     quiet::QUIET,

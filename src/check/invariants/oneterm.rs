@@ -10,7 +10,8 @@ use crate::check::{Event, Invariant, Judgement};
 /// See [`Invariant::sentence`].
 pub(super) const ONETERM: Invariant = Invariant {
     name: "ONETERM",
-    sentence: "one terminal put per deployment, and no put after it but one that lets the payload go, on record",
+    sentence: "only the origin puts a deployment's row, durably before anything else of it; one put ends it, and none comes \
+               after that but one that lets the payload go, on record",
     check,
 };
 
@@ -20,7 +21,39 @@ fn check(facts: &Facts<'_>) -> Judgement {
     for end in ends {
         inquiry.look(|| put_after(facts, end));
     }
+    for put in &facts.puts {
+        inquiry.look(|| anothers_row(facts, put));
+        inquiry.look(|| before_its_creation(facts, put));
+    }
     inquiry.done()
+}
+
+/// A row has one writer (spec 1).
+fn anothers_row<'a>(facts: &Facts<'_>, put: &Put) -> Option<Finding<'a>> {
+    let origin = put.row.origin_node.as_str();
+    (facts.name(put.node) != origin).then(|| Finding {
+        kind: "a node puts another's row",
+        at: put.started,
+        node: Some(put.node),
+        why: format!("{} puts a row whose origin is {origin}", put.node),
+        witnesses: vec![],
+    })
+}
+
+/// The pending row is durable before anything else happens (spec 5): a deploy whose first put fails does not go on.
+fn before_its_creation<'a>(facts: &Facts<'_>, put: &Put) -> Option<Finding<'a>> {
+    let first = facts.puts.iter().find(|first| first.key == put.key)?;
+    let created = first.committed.is_some_and(|at| at < put.started);
+    (first.number != put.number && !created).then(|| Finding {
+        kind: "a deploy goes on without its row",
+        at: put.started,
+        node: Some(put.node),
+        why: format!(
+            "put {} of a row comes, but put {}, which was to create it, was not through",
+            put.number, first.number
+        ),
+        witnesses: vec![first.started],
+    })
 }
 
 /// The one put that may follow: a recorded deletion, which changes nothing but the payload's presence.

@@ -43,7 +43,7 @@ fn taken_of_a_stranger<'a>(facts: &Facts<'_>, operation: &Operation) -> Option<F
     let Event::Journal(Journal::OperationReceived { origin, .. }) = &facts.entry(operation.received).event else {
         return None;
     };
-    let origin = facts.last.keys().copied().find(|node| origin.as_str() == node.to_string())?;
+    let origin = facts.node_named(origin.as_str())?;
     let begun = facts.between(0, operation.received).find(|(_, entry)| {
         let connects = Event::Connecting { to: operation.node, port: Port::Operations };
         entry.node == Some(origin) && entry.event == connects

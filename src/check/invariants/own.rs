@@ -29,7 +29,7 @@ fn check(facts: &Facts<'_>) -> Judgement {
             Event::Connecting { to, port: Port::Rows } => drop(links.unheard.insert((node, *to), at)),
             Event::Hears { of, .. } => drop(links.unheard.remove(&(node, *of))),
             Event::Speaks { to, link } => inquiry.look(|| links.speaks(at, node, *to, *link)),
-            Event::Replicated { record, .. } => inquiry.look(|| links.commits(at, node, record)),
+            Event::Replicated { record, .. } => inquiry.look(|| links.commits(facts, at, node, record)),
             Event::CursorSaved { of, position } => inquiry.look(|| links.goes_back(at, node, *of, *position)),
             _ => {}
         }
@@ -69,9 +69,9 @@ impl Links {
     }
 
     /// Nothing has come yet on the newer connection. (A node's log holds its own commits only, so what it wrote comes from it.)
-    fn commits<'a>(&self, at: At, node: NodeIndex, record: &Record) -> Option<Finding<'a>> {
+    fn commits<'a>(&self, facts: &Facts<'_>, at: At, node: NodeIndex, record: &Record) -> Option<Finding<'a>> {
         let mut unheard = self.unheard.iter().filter(|((subscriber, _), _)| *subscriber == node);
-        let ((_, of), begun) = unheard.find(|((_, of), _)| of.to_string() == record.version.node.as_str())?;
+        let ((_, of), begun) = unheard.find(|((_, of), _)| facts.name(*of) == record.version.node.as_str())?;
         Some(Finding {
             kind: "an older connection acts after a newer one has begun",
             at,

@@ -51,7 +51,7 @@ fn wrong_entry<'a>(facts: &Facts<'_>, deploy: &Deploy, shown: &Shown, peer: Node
     if was_left_out_of_the_restart(facts, deploy, shown, peer, at) {
         return None;
     }
-    let (kind, told) = match shown.row.outcome(peer)[..] {
+    let (kind, told) = match shown.row.outcome(&facts.name(peer))[..] {
         [] => ("an outcome is missing", "holds no outcome".to_owned()),
         [entry] => match entry_is_wrong(facts, deploy, peer, operation, entry, at) {
             None => return None,
@@ -121,7 +121,7 @@ fn restart_answer<'a>(facts: &'a Facts<'_>, deploy: &Deploy, peer: NodeIndex, at
 /// A rolling restart stops at the first peer that fails: the entry of one behind it says so, if it did not restart.
 fn was_left_out_of_the_restart(facts: &Facts<'_>, deploy: &Deploy, shown: &Shown, peer: NodeIndex, at: At) -> bool {
     let stopped = |entry: &&Value| entry["error"]["code"] == "restart_stopped";
-    let own = shown.row.outcome(peer);
+    let own = shown.row.outcome(&facts.name(peer));
     let another_failed = shown.row.peer_results.iter().any(|entry| entry["status"] == "failed" && !stopped(&entry));
     deploy.asked.restart
         && another_failed
@@ -131,10 +131,10 @@ fn was_left_out_of_the_restart(facts: &Facts<'_>, deploy: &Deploy, shown: &Shown
 
 /// When the origin last told its client of a peer's outcome; `at` if it did not.
 fn settled(facts: &Facts<'_>, deploy: &Deploy, peer: NodeIndex, at: At) -> At {
-    let name = peer.to_string();
+    let name = facts.name(peer);
     let mut told = facts.between(deploy.requested, at).filter(|(_, entry)| match &entry.event {
-        Event::ClientSaw { deploy: number, event: "peer", data } => {
-            *number == deploy.asked.deploy && data["node"] == name.as_str()
+        Event::ClientSaw { deploy: number, event, data } => {
+            event == "peer" && *number == deploy.asked.deploy && data["node"] == name.as_str()
         }
         _ => false,
     });

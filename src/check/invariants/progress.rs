@@ -7,15 +7,15 @@ use super::{
     verdict::{Finding, Inquiry},
 };
 use crate::{
-    check::{Event, Invariant, Judgement, NodeIndex},
+    check::{Event, Fault, Invariant, Judgement, NodeIndex},
     env::{BlobId, BlobState, Journal, Port, Position},
 };
 
 /// See [`Invariant::sentence`].
 pub(super) const PROGRESS: Invariant = Invariant {
     name: "PROGRESS",
-    sentence: "once faults stop, no node connects to another again and again without its cursor, its rows or its blobs \
-               coming further than ever",
+    sentence: "a link to which nothing happened does not break; once faults stop, no node connects to another again and \
+               again without its cursor, its rows or its blobs coming further than ever",
     check,
 };
 
@@ -25,9 +25,10 @@ const TRIES_MAX: usize = 8;
 fn check(facts: &Facts<'_>) -> Judgement {
     let mut inquiry = Inquiry::new(facts, PROGRESS.name);
     let mut subscribers: BTreeMap<NodeIndex, Subscriber> = BTreeMap::new();
-    let mut healed = false;
+    let (mut healed, mut weather) = (false, Weather::default());
     for (at, entry) in facts.between(0, facts.end()) {
         healed |= matches!(entry.event, Event::Healed);
+        weather.take(&entry.event);
         let Some(node) = entry.node else { continue };
         let subscriber = subscribers.entry(node).or_default();
         match &entry.event {
@@ -37,16 +38,68 @@ fn check(facts: &Facts<'_>) -> Judgement {
                     tries.push(at);
                 }
                 inquiry.look(|| goes_in_circles(facts, at, node, *to, tries));
+                let before = subscriber.linked.insert(*to, at).filter(|_| weather.is_fair());
+                inquiry.look(|| breaks_by_itself(facts, at, node, *to, before));
             }
+            Event::ConnectFailed { to, port: Port::Rows, .. } => drop(subscriber.linked.remove(to)),
             event => subscriber.take(event),
         }
     }
     inquiry.done()
 }
 
+/// Delays that add up to less make no link seem dead.
+const DELAYS_HARMLESS_MS: u64 = 10_000;
+
+/// What has befallen the cluster so far.
+#[derive(Default)]
+struct Weather {
+    foul: bool,
+    delays_ms: u64,
+}
+
+impl Weather {
+    fn take(&mut self, event: &Event) {
+        match event {
+            Event::Fault(Fault::Delayed { ms, .. }) => self.delays_ms += ms,
+            Event::Fault(Fault::Failed { .. } | Fault::Lost { .. })
+            | Event::Crashed { .. }
+            | Event::MembersChanged(_)
+            | Event::MembersKnown(_) => self.foul = true,
+            _ => {}
+        }
+    }
+
+    fn is_fair(&self) -> bool {
+        !self.foul && self.delays_ms < DELAYS_HARMLESS_MS
+    }
+}
+
+/// Who connects anew had a link that broke; in fair weather none does.
+fn breaks_by_itself<'a>(
+    facts: &Facts<'_>,
+    at: At,
+    node: NodeIndex,
+    to: NodeIndex,
+    before: Option<At>,
+) -> Option<Finding<'a>> {
+    before.map(|before| Finding {
+        kind: "a link breaks to which nothing happened",
+        at,
+        node: Some(node),
+        why: format!(
+            "{node} connected to {to} at {} ms and does so again; nothing had died, failed or been long under way",
+            facts.at_ms(before)
+        ),
+        witnesses: vec![before],
+    })
+}
+
 /// How far a node has ever come, and how often it has connected since.
 #[derive(Default)]
 struct Subscriber {
+    /// When it last began to connect, to whom that has not failed.
+    linked: BTreeMap<NodeIndex, At>,
     tries: BTreeMap<NodeIndex, Vec<At>>,
     cursors: BTreeMap<NodeIndex, Position>,
     settled: BTreeSet<BlobId>,

@@ -15,7 +15,7 @@ use crate::{
 pub(super) const QUIET: Invariant = Invariant {
     name: "QUIET",
     sentence: "nothing that belongs to a deploy runs on after it ended: no process, no file, no event; a peer puts nothing \
-               live whose end it has read",
+               live whose end it has read, or could have read right before",
     check,
 };
 
@@ -64,6 +64,9 @@ fn goes_live_after_its_end<'a>(facts: &Facts<'_>, operation: &Operation) -> Opti
             _ => {}
         }
     }
+    if let Some(finding) = live.and_then(|live| goes_live_long_after_its_end(facts, operation, live)) {
+        return Some(finding);
+    }
     let (at, (read, row)) = (live?, read.filter(|(_, row)| row.is_terminal())?);
     Some(Finding {
         kind: "a build goes live after its deployment's end",
@@ -74,6 +77,32 @@ fn goes_live_after_its_end<'a>(facts: &Facts<'_>, operation: &Operation) -> Opti
             operation.node, operation.id, row.status
         ),
         witnesses: vec![read],
+    })
+}
+
+/// What a peer's last look at the row and the swap behind it take, beside what faults make of them.
+const SWAP_MAX_MS: u64 = 1_000;
+
+/// Nor has it waited with the swap since the row there told the end: it looks right before.
+fn goes_live_long_after_its_end<'a>(facts: &Facts<'_>, operation: &Operation, live: At) -> Option<Finding<'a>> {
+    let key = operation.id.to_string().into();
+    let mut ends = facts.shown.iter().filter(|shown| shown.node == operation.node && shown.record.key == key);
+    let end = ends.find(|shown| shown.at < live && shown.row.is_terminal())?;
+    let slow_ms = facts.delayed_ms(operation.node, &["disk", "get"], end.at, live);
+    let unreadable = facts.failed_between(operation.node, "get-refused", operation.received, live);
+    let late = facts.at_ms(live) > facts.at_ms(end.at) + SWAP_MAX_MS + slow_ms;
+    (late && !unreadable).then(|| Finding {
+        kind: "a build goes live long after its deployment's end",
+        at: live,
+        node: Some(operation.node),
+        why: format!(
+            "the row on {} told from {} ms on that deployment {} was {}, and its build went live there",
+            operation.node,
+            facts.at_ms(end.at),
+            operation.id,
+            end.row.status
+        ),
+        witnesses: vec![end.at],
     })
 }
 

@@ -70,7 +70,7 @@ fn emitted<'a>(facts: &'a Facts<'_>, key: &Key) -> Vec<(&'a str, &'a serde_json:
     let events = facts.between(0, facts.end()).filter(|(_, entry)| entry.node == Some(origin));
     let events = events.filter_map(|(_, entry)| match &entry.event {
         Event::Journal(Journal::Progress { deployment_id, event, data }) if **key == *deployment_id.to_string() => {
-            Some((*event, data))
+            Some((event.as_ref(), data))
         }
         _ => None,
     });

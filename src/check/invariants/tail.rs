@@ -72,10 +72,10 @@ fn wrong_stream<'a>(facts: &Facts<'_>, index: usize) -> Option<Finding<'a>> {
     {
         match &entry.event {
             Event::ClientSaw { deploy, event, data } if *deploy as usize == index => {
-                seen.entry(true).or_default().push((*event, data));
+                seen.entry(true).or_default().push((event.as_ref(), data));
             }
             Event::Journal(Journal::Progress { deployment_id, event, data }) if *deployment_id == id => {
-                seen.entry(false).or_default().push((*event, data));
+                seen.entry(false).or_default().push((event.as_ref(), data));
             }
             _ => {}
         }

@@ -45,8 +45,8 @@ fn check(facts: &Facts<'_>) -> Judgement {
 
 /// The end of a row whose origin is not in the node's cluster any more never comes.
 fn is_shared(facts: &Facts<'_>, node: NodeIndex, record: &Record) -> bool {
-    let writer = facts.last.keys().find(|writer| record.version.node.as_str() == writer.to_string());
-    writer.is_none_or(|writer| facts.is_shared(*writer, node))
+    let writer = facts.node_named(record.version.node.as_str());
+    writer.is_none_or(|writer| facts.is_shared(writer, node))
 }
 
 fn not_terminal<'a>(facts: &Facts<'_>, deploy: &Deploy) -> Option<Finding<'a>> {

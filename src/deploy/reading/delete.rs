@@ -142,7 +142,7 @@ pub(in crate::deploy) async fn drop_payload<E: Env>(
     why: &'static str,
 ) -> Result<(), StoreError> {
     let Some(blob) = row.payload_blob.take() else { return Ok(()) };
-    env.journal(Journal::PayloadDropped { deployment_id: row.deployment_id, why });
+    env.journal(Journal::PayloadDropped { deployment_id: row.deployment_id, why: why.into() });
     env.table().put(&Deployment::key_of(row.deployment_id), || row.to_draft()).await?;
     delete_blob(env, blob).await;
     Ok(())

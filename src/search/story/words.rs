@@ -55,6 +55,8 @@ fn subject(kind: Kind) -> String {
         Kind::GetRefused => "the {} read of the table fails",
         Kind::CursorSave => "the {} saving of a cursor",
         Kind::Apply => "the commit of the {} replicated row",
+        Kind::ApplyRefused => "the {} replicated row is refused",
+        Kind::CursorRefused => "the {} saving of a cursor fails",
         Kind::Connect => "the {} connection",
         Kind::RowsDelay => "the {} packet of rows and chunks",
         Kind::OperationDelay => "the {} packet of an operation",

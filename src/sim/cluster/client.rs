@@ -36,6 +36,8 @@ pub struct Deploy {
     pub broken: Option<Manifest>,
     /// This field of the component's package.json is another.
     pub manifest: Option<(&'static str, Value)>,
+    /// This file is in the component as well.
+    pub file: Option<(&'static str, &'static str)>,
     /// It brings back the payload of an earlier deploy of this run, by number, and uploads nothing.
     pub brings_back: Option<u32>,
     /// Its origin packs it: so many archives come of that. It uploads nothing.
@@ -59,13 +61,19 @@ impl Deploy {
         Self { manifest: Some((field, value)), ..self }
     }
 
+    /// Adds a file to the component.
+    pub fn with_file(self, path: &'static str, text: &'static str) -> Self {
+        Self { file: Some((path, text)), ..self }
+    }
+
     /// The component that is uploaded.
     fn edited(&self, component: Arc<Component>) -> Arc<Component> {
-        match (self.broken, &self.manifest) {
+        let component = match (self.broken, &self.manifest) {
             (Some(manifest), _) => component.broken(manifest),
             (None, Some((field, value))) => component.with_manifest(field, value.clone()),
             (None, None) => component,
-        }
+        };
+        self.file.map_or_else(|| Arc::clone(&component), |(path, text)| component.with_file(path, text))
     }
 
     /// The names under `devEngines.packageManager`, which is one object or a list of them.
@@ -96,6 +104,7 @@ impl Cluster {
             hangs_up_after: None,
             broken: None,
             manifest: None,
+            file: None,
             brings_back: None,
             packs: None,
         }
@@ -162,7 +171,7 @@ impl Cluster {
             }
             seen.set(seen.get() + 1);
             client.stream.borrow_mut().see(progress);
-            let (event, data) = (progress.name(), progress.data());
+            let (event, data) = (progress.name().into(), progress.data());
             world.record(Some(origin), Event::ClientSaw { deploy: client.deploy, event, data: data.clone() });
         };
         let answer = self.on(origin, move |node| {
@@ -193,12 +202,14 @@ fn facts(component: &Component, number: u32, deploy: &Deploy) -> DeployFacts {
     let asked = |field: &str| deploy.request.get(field);
     DeployFacts {
         deploy: number,
-        project: component.name.clone(),
+        project: asked("project").and_then(Value::as_str).unwrap_or(&component.name).to_owned(),
         payload_bytes: component.payload_bytes,
         payload_hash: component.hash.clone(),
         tree: component.digest(),
-        missing_entry: deploy.broken.map(|_| MISSING_ENTRY),
+        missing_entry: deploy.broken.map(|_| MISSING_ENTRY.into()),
         managers: deploy.managers(),
+        installs: Some(component.installs()),
+        install_command: asked("install_command").and_then(Value::as_str).map(str::to_owned),
         archives: deploy.packs,
         claims_id: asked("deployment_id").is_some(),
         replicated: asked("replicated") != Some(&Value::Bool(false)),

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, io, io::Write, path::Path};
 
 use bytes::Bytes;
 use drydock::{
-    check::{NodeIndex, TreeDigest, TreeEntry, TreeHasher},
+    check::{FileDigest, NodeIndex, TreeDigest, TreeEntry, TreeHasher},
     deploy::archive::{Limits, unpack},
     env::Env,
     sim::{choice::Calm, component::Entry},
@@ -102,11 +102,11 @@ fn digest(tree: &Tree) -> TreeDigest {
     let mut hasher = TreeHasher::default();
     for (path, entry) in &whole {
         match entry {
-            Entry::Dir => hasher.add(path, TreeEntry::Dir),
-            Entry::Symlink(target) => hasher.add(path, TreeEntry::Symlink(target)),
+            Entry::Dir => hasher.add(path, &TreeEntry::Dir),
+            Entry::Symlink(target) => hasher.add(path, &TreeEntry::Symlink(target.clone())),
             Entry::File { executable, bytes } => {
-                let pieces = std::slice::from_ref(bytes);
-                hasher.add(path, TreeEntry::File { executable: *executable, pieces });
+                let content = FileDigest::of([bytes]);
+                hasher.add(path, &TreeEntry::File { executable: *executable, content });
             }
             Entry::Blocks { .. } => unreachable!("no tree of these tests holds any"),
         }

@@ -43,15 +43,15 @@ impl Facts<'_> {
     /// Did something of this kind fail on a node between two places?
     pub fn failed_between(&self, node: NodeIndex, kind: &str, from: At, to: At) -> bool {
         let mut here = self.between(from, to).filter(|(_, entry)| entry.node == Some(node));
-        here.any(|(_, entry)| matches!(entry.event, Event::Fault(Fault::Failed { what }) if what == kind))
+        here.any(|(_, entry)| matches!(&entry.event, Event::Fault(fault) if fault.failed() == Some(kind)))
     }
 
     /// How much longer faults of these kinds made things take on a node between two places, in all; milliseconds.
     pub fn delayed_ms(&self, node: NodeIndex, kinds: &[&str], from: At, to: At) -> u64 {
         let delays = self.between(from, to).filter(|(_, entry)| entry.node == Some(node));
         delays
-            .filter_map(|(_, entry)| match entry.event {
-                Event::Fault(Fault::Delayed { what, ms }) if kinds.contains(&what) => Some(ms),
+            .filter_map(|(_, entry)| match &entry.event {
+                Event::Fault(Fault::Delayed { what, ms }) if kinds.contains(&&**what) => Some(*ms),
                 _ => None,
             })
             .sum()

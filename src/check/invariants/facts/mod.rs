@@ -17,7 +17,7 @@ pub use self::row::Row;
 use self::row::{Rows, unreadable};
 pub(super) use self::{processes::deployment_of, row::LogEntry};
 use crate::{
-    check::{DeployFacts, Entry, Event, Fault, NodeFinal, NodeIndex, Trace, TreeDigest},
+    check::{DeployFacts, Entry, Event, NodeFinal, NodeIndex, Trace, TreeDigest},
     env::{Journal, Key, NodeName, Record},
 };
 
@@ -79,7 +79,9 @@ impl Deploy {
         let lacks_manager =
             !self.asked.managers.is_empty() && self.asked.managers.iter().all(|name| message.contains(name));
         let lacks_archive = self.asked.archives.is_some_and(|archives| archives != 1) && message.contains("archives");
-        lacks_manager || lacks_archive || self.asked.missing_entry.is_some_and(|missing| message.contains(missing))
+        lacks_manager
+            || lacks_archive
+            || self.asked.missing_entry.as_ref().is_some_and(|missing| message.contains(&**missing))
     }
 
     /// The success that the client was told.
@@ -243,6 +245,17 @@ impl<'a> Facts<'a> {
         }
     }
 
+    /// A node's name, as rows have it.
+    pub fn name(&self, node: NodeIndex) -> String {
+        self.trace.name(node)
+    }
+
+    /// The node of this name.
+    pub fn node_named(&self, name: &str) -> Option<NodeIndex> {
+        let mut nodes = self.trace.entries().iter().filter_map(|entry| entry.node);
+        nodes.find(|node| self.name(*node) == name)
+    }
+
     /// The event at a place.
     pub fn entry(&self, at: At) -> &Entry {
         &self.trace.entries()[at]
@@ -284,7 +297,7 @@ impl<'a> Facts<'a> {
     pub fn swap_was_undone(&self, node: NodeIndex, project: &str, live: At, to: At) -> bool {
         let path = format!("components/{project}");
         let mut later = self.between(live + 1, to).filter(|(_, entry)| entry.node == Some(node));
-        let failed = |event: &Event| matches!(event, Event::Fault(Fault::Failed { what: "disk-fails" }));
+        let failed = |event: &Event| matches!(event, Event::Fault(fault) if fault.failed() == Some("disk-fails"));
         let mut disk_failed = false;
         later.any(|(_, entry)| {
             disk_failed |= failed(&entry.event);

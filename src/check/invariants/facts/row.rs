@@ -6,16 +6,16 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{
-    check::NodeIndex,
-    env::{BlobId, NodeName},
-};
+use crate::env::{BlobId, NodeName};
 
 /// What the invariants read of a row. Read apart from the deploy logic's own type, so that a fault there shows.
 #[derive(Debug, Deserialize)]
 pub struct Row {
     /// See spec 1.
     pub status: String,
+    /// See spec 1.
+    #[serde(default)]
+    pub project: Option<String>,
     /// See spec 1.
     #[serde(default)]
     pub payload_hash: Option<String>,
@@ -72,9 +72,8 @@ impl Row {
     }
 
     /// The outcome of a peer, by name.
-    pub fn outcome(&self, node: NodeIndex) -> Vec<&Value> {
-        let name = node.to_string();
-        self.peer_results.iter().filter(|outcome| outcome["node"] == name.as_str()).collect()
+    pub fn outcome(&self, name: &str) -> Vec<&Value> {
+        self.peer_results.iter().filter(|outcome| outcome["node"] == name).collect()
     }
 }
 
@@ -82,6 +81,7 @@ impl Row {
 pub(super) fn unreadable() -> Row {
     Row {
         status: "unreadable".to_owned(),
+        project: None,
         payload_hash: None,
         payload_size: None,
         payload_blob: None,
