@@ -30,6 +30,7 @@ use super::{
 use crate::{
     deploy::node::Node,
     env::{Env, Task},
+    real::RealEnv,
 };
 
 /// The pause before the next connection is taken when the system has none to give (too many open files).
@@ -42,26 +43,26 @@ const DISCARDED_BYTES: usize = 16 * 1024;
 type Patient = Pin<Box<TimeoutStream<TcpStream>>>;
 
 /// A bound API.
-pub struct Door<E: Env> {
+pub struct Door {
     listener: TcpListener,
-    guests: Rc<Guests<E>>,
+    guests: Rc<Guests>,
 }
 
 /// Those who are in.
-struct Guests<E: Env> {
-    service: Service<E>,
+struct Guests {
+    service: Service,
     /// Connections that have not shown the token yet, the oldest first.
     unproven: RefCell<BTreeMap<u64, Task<()>>>,
     /// Held by each connection whose request is carried out.
     requests: Rc<()>,
 }
 
-impl<E: Env> Door<E> {
+impl Door {
     /// Binds the API of a node.
     ///
     /// # Errors
     /// When the address cannot be bound.
-    pub async fn bind(env: &E, node: Rc<Node<E>>, address: SocketAddr, token: Token) -> io::Result<Self> {
+    pub async fn bind(env: &RealEnv, node: Rc<Node<RealEnv>>, address: SocketAddr, token: Token) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let service = Service { env: env.clone(), node, token };
         Ok(Self { listener, guests: Rc::new(Guests { service, unproven: RefCell::default(), requests: Rc::new(()) }) })
@@ -91,7 +92,7 @@ impl<E: Env> Door<E> {
     }
 }
 
-impl<E: Env> Guests<E> {
+impl Guests {
     /// Takes a connection in, in the place of the oldest unproven one if there are too many.
     fn take(self: &Rc<Self>, number: u64, stream: TcpStream) {
         let guests = Rc::clone(self);

@@ -36,12 +36,18 @@ pub(super) fn channel() -> (EventSink, EventSource) {
 }
 
 impl EventSink {
-    /// Hands an event on, if somebody is there to hear of it.
-    pub(super) fn push(&self, event: &Event) {
-        if let Some(shared) = self.0.upgrade() {
-            shared.push(event);
+    /// Hands an event on; false when nobody will hear of it.
+    pub(super) fn push(&self, event: &Event) -> bool {
+        self.0.upgrade().is_some_and(|shared| {
+            let taken = shared.push(event);
             shared.changed.beat();
-        }
+            taken
+        })
+    }
+
+    /// Is somebody there still, who hears of everything but lines?
+    pub(super) fn is_heard(&self) -> bool {
+        self.0.upgrade().is_some_and(|shared| !shared.over.get())
     }
 }
 
@@ -55,19 +61,22 @@ impl Drop for EventSink {
 }
 
 impl Shared {
-    fn push(&self, event: &Event) {
+    fn push(&self, event: &Event) -> bool {
         let bytes = event.data().to_string().len();
         if event.name() == "install" && self.bytes.get() + bytes > LINES_WAITING_BYTES_MAX {
-            return self.left_out.set(self.left_out.get() + 1);
+            self.left_out.set(self.left_out.get() + 1);
+            return false;
         }
         if self.over.get() || self.bytes.get() + bytes > EVENTS_WAITING_BYTES_MAX {
-            return self.over.set(true);
+            self.over.set(true);
+            return false;
         }
         if let Some(told) = told(self.left_out.take()) {
             self.waiting.borrow_mut().push_back((told, 0));
         }
         self.bytes.set(self.bytes.get() + bytes);
         self.waiting.borrow_mut().push_back((event.clone(), bytes));
+        true
     }
 
     fn take(&self) -> Option<Event> {
@@ -116,7 +125,7 @@ mod tests {
     #[test]
     fn a_slow_client_misses_lines_and_hears_how_many_and_how_it_ended() {
         let (sink, mut source) = channel();
-        (0..1_000).for_each(|_| sink.push(&line(1024)));
+        (0..1_000).for_each(|_| drop(sink.push(&line(1024))));
         sink.push(&Event::done(json!({})));
         drop(sink);
         let heard = heard(&mut source);
@@ -130,7 +139,7 @@ mod tests {
     #[test]
     fn a_client_that_reads_nothing_loses_its_stream_and_memory_stays_bounded() {
         let (sink, mut source) = channel();
-        (0..100).for_each(|_| sink.push(&Event::peer(json!({ "node": "n2", "error": "x".repeat(100_000) }))));
+        (0..100).for_each(|_| drop(sink.push(&Event::peer(json!({ "node": "n2", "error": "x".repeat(100_000) })))));
         sink.push(&Event::done(json!({})));
         assert!(source.0.bytes.get() <= EVENTS_WAITING_BYTES_MAX);
         assert!(heard(&mut source).iter().all(|event| event.name() == "peer"), "no end is told after a gap");
@@ -140,7 +149,6 @@ mod tests {
     fn a_client_that_has_left_costs_nothing() {
         let (sink, source) = channel();
         drop(source);
-        sink.push(&line(10));
-        assert!(sink.0.upgrade().is_none());
+        assert!(!sink.push(&line(10)) && !sink.is_heard());
     }
 }

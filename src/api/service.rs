@@ -15,12 +15,12 @@ use super::{
     form::{self, Form},
     streams,
 };
-use crate::{deploy::node::Node, env::Env};
+use crate::{deploy::node::Node, env::Env, real::RealEnv};
 
 /// What the API does for those who show the token.
-pub(super) struct Service<E: Env> {
-    pub(super) env: E,
-    pub(super) node: Rc<Node<E>>,
+pub(super) struct Service {
+    pub(super) env: RealEnv,
+    pub(super) node: Rc<Node<RealEnv>>,
     pub(super) token: Token,
 }
 
@@ -31,7 +31,7 @@ enum Wanted {
     Events,
 }
 
-impl<E: Env> Service<E> {
+impl Service {
     /// Does the request show the token?
     pub(super) fn is_proven(&self, headers: &HeaderMap) -> bool {
         bearer(headers).is_some_and(|shown| self.token.is(shown))
@@ -87,8 +87,11 @@ impl<E: Env> Service<E> {
 
     /// Deploys, and answers when the deploy is over. Who leaves meanwhile cancels nothing: the node runs it apart.
     async fn deploy(&self, form: Form) -> Result<Answer, Refusal> {
-        let fault = form.fault;
-        let deployed = self.node.deploy_component(form.fields, form.upload, |_| {}).await;
+        let Form { fields, upload, fault } = form;
+        let client = self.env.client_asks(&fields);
+        let (upload, seeing) = (upload.map(|upload| client.upload(upload)), client.clone());
+        let deployed = self.node.deploy_component(fields, upload, move |event| seeing.sees(event)).await;
+        client.answered(&deployed);
         deployed.map(|answer| json_answer(StatusCode::OK, &answer)).map_err(|failure| {
             let refusal = Refusal::of_deploy(failure);
             match fault.status() {

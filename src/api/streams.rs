@@ -27,18 +27,31 @@ use crate::{
         row::{Deployment, Status},
     },
     env::Env,
+    real::RealEnv,
 };
 
 const EVENT_STREAM: &str = "text/event-stream";
 
 /// Deploys, and answers with the deploy's events as they come. A request that the logic does not take gets a plain refusal:
 /// no stream has begun then.
-pub(super) async fn deploy<E: Env>(env: &E, node: &Rc<Node<E>>, form: Form) -> Result<Answer, Refusal> {
+pub(super) async fn deploy(env: &RealEnv, node: &Rc<Node<RealEnv>>, form: Form) -> Result<Answer, Refusal> {
     let (sink, mut source) = events::channel();
-    let deploying = Rc::clone(node);
+    let Form { fields, upload, .. } = form;
+    let client = env.client_asks(&fields);
+    let upload = upload.map(|upload| client.upload(upload));
+    let (sink, deploying) = (Rc::new(sink), Rc::clone(node));
     // A task of its own: a client that disconnects cancels nothing (spec 5).
     let deploy = async move {
-        let _ = deploying.deploy_component(form.fields, form.upload, move |event| sink.push(event)).await;
+        let (seeing, telling) = (client.clone(), Rc::clone(&sink));
+        let see = move |event: &Event| {
+            if telling.push(event) {
+                seeing.sees(event);
+            }
+        };
+        let answer = deploying.deploy_component(fields, upload, see).await;
+        if sink.is_heard() {
+            client.answered(&answer);
+        }
         Ok::<(), Infallible>(())
     };
     env.spawn_background("deploy for a stream", deploy);

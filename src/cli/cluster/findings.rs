@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// How long rows may take to come to their end on every node.
-const AT_REST_WITHIN: Duration = Duration::from_secs(90);
+pub(super) const AT_REST_WITHIN: Duration = Duration::from_secs(90);
 
 /// How often they are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(50);

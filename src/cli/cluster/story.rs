@@ -28,6 +28,7 @@ use crate::{
     },
     client::{Component, Upload},
     deploy::{client::ClientExit, slots::ProjectName},
+    real::trace::Run,
 };
 
 /// How often a tail tries again to attach to a deployment whose row is still on its way.
@@ -84,9 +85,10 @@ impl<'a> Story<'a> {
                 self.deploy_and_judge(&component).await?;
             }
         }
+        let run = self.come_to_rest().await?;
         self.stop(processes).await;
-        // The nodes have stopped: what each recorded in its directory is whole now. Here the recorded traces are judged by the
-        // invariants: `self.names` in `self.place.of(name)`, each violation a line in `self.findings`.
+        // The nodes have stopped: what each recorded in its directory is whole now.
+        self.judge_traces(&run)?;
         self.verdict()
     }
 
@@ -256,6 +258,34 @@ impl<'a> Story<'a> {
             if let Err(why) = process.stop().await {
                 self.findings.add(why);
             }
+        }
+    }
+
+    /// The run as the nodes recorded it, whose end is marked.
+    async fn come_to_rest(&mut self) -> Result<Run, Failure> {
+        let directories: Vec<_> = self.names.iter().map(|name| self.place.of(name)).collect();
+        let mut run = Run::new(&directories);
+        run.heals();
+        let rests = run.comes_to_rest(findings::AT_REST_WITHIN).await.map_err(Failure::usage)?;
+        self.findings.expect(rests, || "the cluster does not come to rest".to_owned());
+        Ok(run)
+    }
+
+    /// Has the invariants judge what was recorded.
+    fn judge_traces(&mut self, run: &Run) -> Result<(), Failure> {
+        let judged = run.judge().map_err(Failure::usage)?;
+        judged.violations().for_each(|violation| self.findings.add(violation.to_string()));
+        let unjudged = judged.verdicts.iter().filter(|verdict| verdict.unjudged.is_some());
+        let unjudged: String = unjudged.map(|verdict| format!("- {verdict}\n")).collect();
+        let looked = judged.verdicts.iter().filter(|verdict| verdict.judgement.checked > 0).count() as u64;
+        let events = things(judged.trace.entries().len() as u64, "event");
+        let all = things(judged.verdicts.len() as u64, "invariant");
+        output::print(&format!(
+            "\nThe recorded {events} judged by {looked} of {all}; the others had nothing to look at.\n"
+        ))?;
+        match unjudged.is_empty() {
+            true => Ok(()),
+            false => output::print(&format!("Not judged, or not all of it:\n{unjudged}")),
         }
     }
 
