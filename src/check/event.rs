@@ -75,10 +75,26 @@ pub enum Event {
         /// What it saw.
         saw: TailSight,
     },
+    /// A reader asks a node for deployments.
+    ReaderAsks {
+        /// Which reader of this run.
+        reader: u32,
+        /// What it asks for: a whole request, with its operation.
+        request: Rc<Value>,
+    },
+    /// It got its answer.
+    ReaderTold {
+        /// Which reader of this run.
+        reader: u32,
+        /// The response, or the failure.
+        answer: Rc<Result<Value, Value>>,
+    },
     /// A reader downloaded a payload.
     PayloadRead {
         /// Of which row.
         key: Key,
+        /// When it asked, virtual milliseconds since the start of the run.
+        asked_ms: u64,
         /// Lower-case hex SHA-256 and length of what came, or why it did not.
         got: Result<(String, u64), String>,
     },
@@ -253,12 +269,21 @@ pub enum Event {
         /// How.
         status: ExitStatus,
     },
+    /// A node begins to switch its requests to another build.
+    Switching {
+        /// Of which project.
+        project: String,
+        /// The deployment whose build it is said to be.
+        build: Uuid,
+    },
     /// A node's requests go to another build from now on.
     Serves {
         /// Of which project.
         project: String,
-        /// The deployment whose build it is.
+        /// The deployment whose build it is said to be.
         build: Uuid,
+        /// The tree that stands where the build was said to stand.
+        tree: Option<TreeDigest>,
     },
     /// What a node wrote into its operation log.
     Journal(Journal),
@@ -323,7 +348,10 @@ pub enum Event {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum TailSight {
     /// The tail began.
-    Attached,
+    Attached {
+        /// How long the reader takes over each item, milliseconds.
+        pause_ms: u64,
+    },
     /// An entry came.
     Entry {
         /// See spec 3.
@@ -354,7 +382,7 @@ pub enum TailSight {
 impl fmt::Display for TailSight {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Attached => write!(f, "begins to tail"),
+            Self::Attached { .. } => write!(f, "begins to tail"),
             Self::Entry { seq, event, data } => write!(f, "sees {seq}: {event} {data}"),
             Self::Ended { row } => write!(f, "sees the end: {}", row["status"]),
             Self::Closed => write!(f, "sees that nothing more comes"),
@@ -460,6 +488,16 @@ pub struct DeployFacts {
     pub ignore_replication_errors: bool,
     /// Nodes are to serve the new build once it is deployed.
     pub restart: bool,
+    /// How, as the row must tell it: `immediate` or `rolling`.
+    pub restart_mode: Option<&'static str>,
+    /// Who asks.
+    pub user: Option<String>,
+    /// The package that is named in place of an upload.
+    pub package: Option<String>,
+    /// The deployment whose payload is to be brought back.
+    pub rollback_from: Option<String>,
+    /// What the wall clock showed at the request, epoch ms.
+    pub asked_at: u64,
     /// How long a peer waits for its row and payload, milliseconds.
     pub deployment_timeout_ms: Option<u64>,
     /// Time limit of an install, milliseconds.
@@ -512,6 +550,8 @@ impl fmt::Display for Event {
             Self::ClientExited { code, .. } => write!(f, "client ends with exit code {code}"),
             Self::Setting { name, value } => write!(f, "operator sets {name} to {value}"),
             Self::Tail { reader, saw, .. } => write!(f, "reader {reader} {saw}"),
+            Self::ReaderAsks { reader, request } => write!(f, "reader {reader} asks: {request}"),
+            Self::ReaderTold { reader, answer } => render_told(f, *reader, answer),
             Self::PayloadRead { got: Ok((_, bytes)), .. } => write!(f, "a reader has downloaded {bytes} bytes"),
             Self::PayloadRead { got: Err(cause), .. } => write!(f, "a reader cannot download: {cause}"),
             Self::MembersChanged(members) => write!(f, "operator makes these the cluster's members: {members:?}"),
@@ -551,7 +591,10 @@ impl fmt::Display for Event {
                 write!(f, "process {process} writes to {}: {}", stream.as_str(), bytes.escape_ascii())
             }
             Self::ProcessExited { process, status } => write!(f, "process {process} ends: {status}"),
-            Self::Serves { project, build } => write!(f, "serves the build of {} as `{project}`", Short(*build)),
+            Self::Switching { project, build } => {
+                write!(f, "begins to switch `{project}` to the build of {}", Short(*build))
+            }
+            Self::Serves { project, build, .. } => write!(f, "serves the build of {} as `{project}`", Short(*build)),
             Self::Journal(entry) => render_journal(f, entry),
             Self::Crashed { death } => write!(f, "{death}"),
             Self::Restarted => write!(f, "starts again"),
@@ -567,6 +610,17 @@ impl fmt::Display for Event {
                 write!(f, "at the end: {} rows, live builds {:?}", last.rows.len(), last.live)
             }
         }
+    }
+}
+
+fn render_told(f: &mut fmt::Formatter<'_>, reader: u32, answer: &Result<Value, Value>) -> fmt::Result {
+    match answer {
+        Ok(told) if told["deployments"].is_array() => {
+            let listed = told["deployments"].as_array().map_or(0, Vec::len);
+            write!(f, "tells reader {reader} of {listed} deployments of {} in all", told["total"])
+        }
+        Ok(row) => write!(f, "tells reader {reader} of {}: status {}", row["deployment_id"], row["status"]),
+        Err(failure) => write!(f, "cannot tell reader {reader}: {failure}"),
     }
 }
 
