@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::{join, join_all};
+use futures_util::future::{join_all, join3};
 use tokio::time::timeout;
 
 use crate::{
@@ -36,18 +36,17 @@ async fn tell(cluster: Cluster) {
         let pieces: Vec<&[u8]> = text.iter().map(|line| &line[..]).collect();
         Ok(scripts::printing(&pieces, ExitStatus::Code(0)))
     });
+    let origin = NodeIndex(cluster.choose(u32::from(cluster.nodes())) as u8);
     let readers = 2 + cluster.choose(4);
     let tails = join_all((0..readers).map(|reader| read(&cluster, reader)));
-    let dashboards = join_all((0..DASHBOARDS).map(|number| look(&cluster, readers + number)));
-    let readers = join(tails, dashboards);
+    let dashboards = join_all((0..DASHBOARDS).map(|number| look(&cluster, readers + number, origin)));
+    let downloads = join_all((0..cluster.nodes()).map(|node| download(&cluster, NodeIndex(node))));
+    let readers = join3(tails, dashboards, downloads);
     let story = async {
-        let origin = NodeIndex(cluster.choose(u32::from(cluster.nodes())) as u8);
-        let downloader = NodeIndex(cluster.choose(u32::from(cluster.nodes())) as u8);
-        let pause = Duration::from_millis(cluster.choose_from(&[0, 1, 50]));
-        let deploy = cluster.component().with("user", "ann");
-        let _ = join(cluster.deploy(origin, deploy), cluster.download_newest(downloader, pause)).await;
+        let _ = cluster.deploy(origin, cluster.component().with("user", "ann")).await;
         if cluster.choose(2) == 1 {
-            let _ = cluster.deploy(downloader, cluster.component()).await;
+            let next = NodeIndex(cluster.choose(u32::from(cluster.nodes())) as u8);
+            let _ = cluster.deploy(next, cluster.component()).await;
         }
         cluster.settle().await;
     };
@@ -69,9 +68,16 @@ async fn read(cluster: &Cluster, reader: u32) {
     cluster.tail_newest(node, Habit { reader, late, pause, leaves_after }).await;
 }
 
-async fn look(cluster: &Cluster, reader: u32) {
-    let node = NodeIndex(cluster.choose(u32::from(cluster.nodes())) as u8);
-    let looks = cluster.choose_from(&[12, 6, 30]);
+/// Half of the dashboards look at the origin, where a deployment is told from memory.
+async fn look(cluster: &Cluster, reader: u32, origin: NodeIndex) {
+    let any = NodeIndex(cluster.choose(u32::from(cluster.nodes())) as u8);
+    let node = cluster.choose_from(&[origin, any]);
+    let looks = cluster.choose_from(&[20, 6, 60, 120]);
     let pause = Duration::from_millis(cluster.choose_from(&[2, 1, 5, 40]));
     cluster.look_around(node, Dashboard { reader, looks, pause }).await;
+}
+
+async fn download(cluster: &Cluster, node: NodeIndex) {
+    let pause = Duration::from_millis(cluster.choose_from(&[0, 1, 50]));
+    cluster.download_newest(node, pause).await;
 }

@@ -17,6 +17,9 @@ use crate::{
 /// A payload that has not grown for so long is stalled (spec 7), milliseconds.
 const STALLED_AFTER_MS: u64 = 20_000;
 
+/// Before the first byte a stalled payload is read afresh after 2 s, and once more after 5 s.
+const NOTHING_CAME_AFTER_MS: u64 = 3 * STALLED_AFTER_MS + 2_000 + 5_000;
+
 /// Looks at every download of the run.
 pub(super) fn look(inquiry: &mut Inquiry<'_>, facts: &Facts<'_>) {
     for (at, entry) in facts.between(0, facts.end()) {
@@ -77,7 +80,7 @@ impl Failure<'_> {
         states.collect()
     }
 
-    /// For the time of spec 7 nothing came that had not been there.
+    /// For the time of spec 7 nothing came that had not been there, or nothing at all.
     fn stalls(&self, facts: &Facts<'_>) -> bool {
         let (mut most, mut grown) = (0, facts.at_ms(self.window.start));
         for (at, state) in self.states(facts) {
@@ -86,7 +89,8 @@ impl Failure<'_> {
                 (most, grown) = (*bytes, facts.at_ms(at).max(grown));
             }
         }
-        facts.at_ms(self.window.end) >= grown + STALLED_AFTER_MS
+        let patience = if most == 0 { NOTHING_CAME_AFTER_MS } else { STALLED_AFTER_MS };
+        facts.at_ms(self.window.end) >= grown + patience
     }
 
     /// The device failed, or the transfer did.
