@@ -1,19 +1,20 @@
-//! Readers that come and go on every node while a deploy runs.
+//! Readers that come and go on every node while a deploy runs, and perhaps another.
 //!
-//! Simulates what dashboards and command lines do: they attach at any time, read slowly or fast, leave in the middle, and
-//! download payloads that are still arriving. Fails when a tail has a gap or a repeat, ends before the row's end is
-//! durable, never ends, or when a download is not what was uploaded.
+//! Simulates what dashboards and command lines do: they attach at any time, read slowly or fast, leave in the middle, list
+//! with every filter, look at single rows, and download payloads that are still arriving. Fails when a tail has a gap or a
+//! repeat, lags, ends before the row's end is durable, or never; when a list or a row is not what the node shows; or when a
+//! download is not what was uploaded, or fails without need.
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::{join, join_all};
+use futures_util::future::{join_all, join3};
 use tokio::time::timeout;
 
 use crate::{
     check::NodeIndex,
     env::ExitStatus,
-    sim::{cluster::Cluster, reader::Habit, scenario::Scenario, scripts},
+    sim::{cluster::Cluster, dashboard::Dashboard, reader::Habit, scenario::Scenario, scripts},
 };
 
 pub(super) const SCENARIO: Scenario = Scenario {
@@ -25,6 +26,9 @@ pub(super) const SCENARIO: Scenario = Scenario {
 /// How long readers have for the rest when everything has come to rest: the slowest needs less than a minute.
 const REST: Duration = Duration::from_secs(300);
 
+/// How many dashboards there are.
+const DASHBOARDS: u32 = 2;
+
 async fn tell(cluster: Cluster) {
     let lines = cluster.choose_from(&[3, 30, 300]);
     cluster.script(move |_, _| {
@@ -32,21 +36,26 @@ async fn tell(cluster: Cluster) {
         let pieces: Vec<&[u8]> = text.iter().map(|line| &line[..]).collect();
         Ok(scripts::printing(&pieces, ExitStatus::Code(0)))
     });
+    let origin = NodeIndex(cluster.choose(u32::from(cluster.nodes())) as u8);
     let readers = 2 + cluster.choose(4);
     let tails = join_all((0..readers).map(|reader| read(&cluster, reader)));
+    let dashboards = join_all((0..DASHBOARDS).map(|number| look(&cluster, readers + number, origin)));
+    let downloads = join_all((0..cluster.nodes()).map(|node| download(&cluster, NodeIndex(node))));
+    let readers = join3(tails, dashboards, downloads);
     let story = async {
-        let origin = NodeIndex(cluster.choose(u32::from(cluster.nodes())) as u8);
-        let downloader = NodeIndex(cluster.choose(u32::from(cluster.nodes())) as u8);
-        let pause = Duration::from_millis(cluster.choose_from(&[0, 1, 50]));
-        let _ = join(cluster.deploy(origin, cluster.component()), cluster.download_newest(downloader, pause)).await;
+        let _ = cluster.deploy(origin, cluster.component().with("user", "ann")).await;
+        if cluster.choose(2) == 1 {
+            let next = NodeIndex(cluster.choose(u32::from(cluster.nodes())) as u8);
+            let _ = cluster.deploy(next, cluster.component()).await;
+        }
         cluster.settle().await;
     };
-    let mut tails = std::pin::pin!(tails);
+    let mut readers = std::pin::pin!(readers);
     let mut story = std::pin::pin!(story);
     tokio::select! {
         biased;
-        () = &mut story => drop(timeout(REST, tails).await),
-        _ = &mut tails => story.await,
+        () = &mut story => drop(timeout(REST, readers).await),
+        _ = &mut readers => story.await,
     }
     cluster.settle().await;
 }
@@ -57,4 +66,18 @@ async fn read(cluster: &Cluster, reader: u32) {
     let pause = Duration::from_millis(cluster.choose_from(&[0, 0, 1, 20, 150]));
     let leaves_after = cluster.choose_from(&[None, None, None, Some(1), Some(7)]);
     cluster.tail_newest(node, Habit { reader, late, pause, leaves_after }).await;
+}
+
+/// Half of the dashboards look at the origin, where a deployment is told from memory.
+async fn look(cluster: &Cluster, reader: u32, origin: NodeIndex) {
+    let any = NodeIndex(cluster.choose(u32::from(cluster.nodes())) as u8);
+    let node = cluster.choose_from(&[origin, any]);
+    let looks = cluster.choose_from(&[20, 6, 60, 120]);
+    let pause = Duration::from_millis(cluster.choose_from(&[2, 1, 5, 40]));
+    cluster.look_around(node, Dashboard { reader, looks, pause }).await;
+}
+
+async fn download(cluster: &Cluster, node: NodeIndex) {
+    let pause = Duration::from_millis(cluster.choose_from(&[0, 1, 50]));
+    cluster.download_newest(node, pause).await;
 }

@@ -1,12 +1,14 @@
 //! A deploy after which the nodes serve the new build: all at once, or one after another.
 //!
-//! Simulates restarts that are slow, that fail, and that claim to have happened. Fails when success is told though a node
+//! Simulates restarts that are slow, that fail, and that claim to have happened, some of them behind an install that fails
+//! on one node. Fails when success is told though a node
 //! serves on what it served, when a node is restarted before every peer has installed, or when a rolling restart goes on
 //! after a node that failed.
 
 use crate::{
     check::NodeIndex,
-    sim::{cluster::Cluster, scenario::Scenario},
+    env::ExitStatus,
+    sim::{cluster::Cluster, scenario::Scenario, scripts},
 };
 
 pub(super) const SCENARIO: Scenario = Scenario {
@@ -23,6 +25,11 @@ async fn tell(cluster: Cluster) {
         };
         let deploy =
             cluster.component().with("restart", mode).with("ignore_replication_errors", cluster.choose(3) == 2);
+        let failing = (cluster.choose(4) == 3).then(|| NodeIndex(cluster.nodes() - 1));
+        cluster.script(move |node, command| match failing == Some(node) {
+            true => Ok(scripts::printing(&[b"npm error no space left\n"], ExitStatus::Code(1))),
+            false => scripts::quiet_success(node, command),
+        });
         let _ = cluster.deploy(NodeIndex(0), deploy).await;
     }
     cluster.settle().await;

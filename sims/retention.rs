@@ -1,7 +1,8 @@
 //! Seven small deploys of one project, with an operator's limits on how many payloads stay.
 //!
 //! Simulates a project that is deployed often: retention lets old payloads go after each success, and an operator deletes
-//! one by hand, from any node, also while a deploy is under way. Fails when a payload goes that a peer still needs, when a row changes in anything but its
+//! one by hand, from any node, also while a deploy is under way; a dashboard pages through what is left. Fails when a payload
+//! goes that a peer still needs, when a row changes in anything but its
 //! payload, or when a node keeps bytes that no row names.
 
 use std::time::Duration;
@@ -12,7 +13,7 @@ use tokio::time::sleep;
 use crate::{
     check::NodeIndex,
     deploy::retention::{PAYLOAD_BYTES_MAX, PAYLOADS_KEPT},
-    sim::{cluster::Cluster, scenario::Scenario, scripts},
+    sim::{cluster::Cluster, dashboard::Dashboard, scenario::Scenario, scripts},
 };
 
 pub(super) const SCENARIO: Scenario = Scenario {
@@ -44,6 +45,8 @@ async fn tell(cluster: Cluster) {
             let _ = cluster.delete_payload(node(&cluster), id.as_deref().unwrap_or_default()).await;
         }
     }
+    let pages = Dashboard { reader: 0, looks: 6, pause: Duration::from_millis(1) };
+    cluster.look_around(node(&cluster), pages).await;
     cluster.settle().await;
 }
 

@@ -4,6 +4,7 @@ pub mod blobs;
 pub mod choice;
 pub mod cluster;
 pub mod component;
+pub mod dashboard;
 pub mod disk;
 pub mod env;
 pub mod executor;

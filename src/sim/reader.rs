@@ -1,4 +1,5 @@
-//! Readers of deployments: clients that list, tail, download and delete, on any node. What each saw is in the trace.
+//! Readers of deployments: clients that tail, download and delete, on any node. What each saw is in the trace.
+//! Those that list and look are in [`super::dashboard`].
 
 use std::{rc::Rc, time::Duration};
 
@@ -53,8 +54,9 @@ impl Cluster {
             .on(node, move |at| {
                 Box::pin(async move {
                     let Some(id) = newest(&at).await else { return };
+                    let asked_ms = cluster.world().elapsed().as_millis() as u64;
                     let got = download(&at, &id, pause).await;
-                    cluster.record(node, Event::PayloadRead { key: id.into(), got });
+                    cluster.record(node, Event::PayloadRead { key: id.into(), asked_ms, got });
                 })
             })
             .await;
@@ -89,7 +91,7 @@ async fn follow(cluster: &Cluster, node: NodeIndex, at: &Rc<Node<SimEnv>>, id: &
     let saw = |saw| cluster.record(node, Event::Tail { reader: habit.reader, key: id.into(), saw });
     // A store that refuses the first look has a client that tries again; this one does not.
     let Ok(mut tail) = at.tail_deployment(&json!({ "deployment_id": id })).await else { return };
-    saw(TailSight::Attached);
+    saw(TailSight::Attached { pause_ms: habit.pause.as_millis() as u64 });
     let mut items = 0;
     loop {
         match tail.next().await {

@@ -7,7 +7,7 @@ use std::{cell::RefCell, collections::BTreeMap, io, path::Path, rc::Rc};
 
 use uuid::Uuid;
 
-use super::{choice::Kind, world::World};
+use super::{choice::Kind, disk::SimDisk, world::World};
 use crate::{
     check::{Event, NodeIndex},
     env::Serving,
@@ -18,13 +18,14 @@ use crate::{
 pub struct SimServing {
     world: Rc<World>,
     node: NodeIndex,
+    disk: SimDisk,
     served: Rc<RefCell<BTreeMap<String, Uuid>>>,
 }
 
 impl SimServing {
     /// Serves nothing yet.
-    pub fn new(world: Rc<World>, node: NodeIndex) -> Self {
-        Self { world, node, served: Rc::default() }
+    pub fn new(world: Rc<World>, node: NodeIndex, disk: SimDisk) -> Self {
+        Self { world, node, disk, served: Rc::default() }
     }
 
     /// What is served of each project, for the harness.
@@ -46,7 +47,8 @@ impl Serving for SimServing {
         }
     }
 
-    async fn switch(&self, project: &str, build: Uuid, _: &Path) -> io::Result<()> {
+    async fn switch(&self, project: &str, build: Uuid, directory: &Path) -> io::Result<()> {
+        self.world.record(Some(self.node), Event::Switching { project: project.to_owned(), build });
         self.world.delay(self.node, Kind::Switch).await;
         if self.world.fails(self.node, Kind::SwitchRefused).await {
             return Err(io::Error::other("the component threw while it was loaded"));
@@ -55,7 +57,8 @@ impl Serving for SimServing {
             return Ok(());
         }
         self.served.borrow_mut().insert(project.to_owned(), build);
-        self.world.record(Some(self.node), Event::Serves { project: project.to_owned(), build });
+        let tree = directory.to_str().and_then(|directory| self.disk.digest(directory));
+        self.world.record(Some(self.node), Event::Serves { project: project.to_owned(), build, tree });
         Ok(())
     }
 

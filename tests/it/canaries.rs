@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use drydock::{
-    check::{Death, Entry, Event, Judgement, NodeFinal, NodeIndex, Trace, TreeDigest, invariants, judge},
+    check::{Death, DeployFacts, Entry, Event, Judgement, NodeFinal, NodeIndex, Trace, TreeDigest, invariants, judge},
     env::{Draft, Journal, Port, Record},
     search::setup::Setup,
     sim::{choice::Calm, run::WorldKind},
@@ -135,6 +135,82 @@ const CANARIES: &[Canary] = &[
         let exit = position(trace, |event| matches!(event, Event::ClientExited { .. }));
         trace[exit].event = Event::ClientExited { deploy: 0, code: 2 };
     }),
+    canary("SERVE", "restart", |trace| {
+        // A peer switches before it has answered.
+        let switch = position_on(trace, N3, |event| matches!(event, Event::Switching { .. }));
+        let early = trace.remove(switch);
+        let asked = position(trace, |event| is_asked(N3, event));
+        trace.insert(asked + 1, early);
+    }),
+    canary("SERVE", "restart", |trace| {
+        let serves = position_on(trace, N3, |event| matches!(event, Event::Serves { .. }));
+        let Event::Serves { tree, .. } = &mut trace[serves].event else { unreachable!("found as one") };
+        *tree = Some(TreeDigest(1));
+    }),
+    canary("SERVE", "restart", |trace| {
+        let asks = position(trace, |event| matches!(event, Event::DeployRequested(_)));
+        edit_facts(&mut trace[asks], |asked| asked.restart = false);
+    }),
+    canary("SERVE", "restart", |trace| {
+        // All at once, where one at a time was asked for.
+        let asks = position(trace, |event| matches!(event, Event::DeployRequested(_)));
+        edit_facts(&mut trace[asks], |asked| asked.restart_mode = Some("rolling".into()));
+        let first = position(trace, |event| matches!(event, Event::Serves { .. }));
+        let served = trace.remove(first);
+        let last = trace.iter().rposition(|entry| matches!(entry.event, Event::Serves { .. })).unwrap();
+        trace.insert(last + 1, served);
+    }),
+    canary("SERVE", "restart", |trace| {
+        // A node comes back and takes operations, but does not serve what is live.
+        let listens = position_on(trace, N3, |event| matches!(event, Event::Listening { port: Port::Operations }));
+        let listens = trace[listens].event.clone();
+        let after = answered(trace);
+        insert(trace, after, N3, Event::Crashed { death: Death::Closed });
+        insert(trace, after + 1, N3, Event::Restarted);
+        insert(trace, after + 2, N3, listens);
+    }),
+    canary("SERVE", "restart", |trace| edit_final(trace, N3, |last| last.served.clear())),
+    canary("ROW", "deploy", |trace| {
+        let asks = position(trace, |event| matches!(event, Event::DeployRequested(_)));
+        edit_facts(&mut trace[asks], |asked| asked.user = Some("ann".to_owned()));
+    }),
+    canary("ROW", "deploy", |trace| edit_ends(trace, |row| row["completed_at"] = json!(1))),
+    canary("ROW", "deploy", |trace| edit_ends(trace, |row| row["phase"] = json!("load"))),
+    canary("ROW", "failing-install", |trace| edit_ends(trace, |row| row["error"] = json!(null))),
+    canary("ROW", "deploy", |trace| {
+        let asks = position(trace, |event| matches!(event, Event::DeployRequested(_)));
+        edit_facts(&mut trace[asks], |asked| asked.asked_at = asked.asked_at.map(|at| at + 1_000));
+    }),
+    canary("READ", "retention", |trace| edit_lists(trace, |list| list["total"] = json!(99))),
+    canary("READ", "retention", |trace| {
+        edit_lists(trace, |list| list["deployments"].as_array_mut().unwrap().reverse())
+    }),
+    canary("READ", "retention", |trace| edit_lists(trace, |list| list["deployments"][0]["payload_blob"] = json!(null))),
+    canary("READ", "retention", |trace| edit_lists(trace, |list| list["deployments"][0]["status"] = json!("failed"))),
+    canary("READ", "readers", |trace| {
+        let read = position(trace, |event| matches!(event, Event::PayloadRead { .. }));
+        let Event::PayloadRead { got, .. } = &mut trace[read].event else { unreachable!("found as one") };
+        *got = Err("payload blob is unavailable (503): no more bytes come".to_owned());
+    }),
+    canary("FRESH", "readers", |trace| {
+        // A tail sees what it sees, but each thing a little later.
+        for entry in trace.iter_mut().filter(|entry| matches!(entry.event, Event::Tail { .. })) {
+            entry.at_ms += 10;
+        }
+    }),
+    canary("FRESH", "deploy", |trace| {
+        // The puts between ingest and seal are gone.
+        let is_progress = |event: &Event| match event {
+            Event::PutStarted { draft, .. } => {
+                let row: Value = serde_json::from_slice(&draft.value).unwrap();
+                ["extracting", "installing", "loading"].iter().any(|status| row["status"] == *status)
+            }
+            _ => false,
+        };
+        trace.retain(|entry| !is_progress(&entry.event));
+        let sealed = position(trace, |event| is_asked(NodeIndex(1), event));
+        trace[sealed - 4..].iter_mut().for_each(|entry| entry.at_ms += 10);
+    }),
 ];
 
 fn goes_live(event: &Event) -> bool {
@@ -143,6 +219,10 @@ fn goes_live(event: &Event) -> bool {
 
 fn is_asked(peer: NodeIndex, event: &Event) -> bool {
     matches!(event, Event::Connecting { to, port: Port::Operations } if *to == peer)
+}
+
+fn position_on(trace: &[Entry], node: NodeIndex, wanted: impl Fn(&Event) -> bool) -> usize {
+    trace.iter().position(|entry| entry.node == Some(node) && wanted(&entry.event)).expect("a calm run has one")
 }
 
 fn position(trace: &[Entry], wanted: impl Fn(&Event) -> bool) -> usize {
@@ -184,6 +264,23 @@ fn edit_ends(trace: &mut [Entry], edit: impl Fn(&mut Value)) {
             Event::PutCommitted { record, .. } | Event::Replicated { record, .. } => edit_record(record, &edit),
             Event::Final(last) => Rc::make_mut(last).rows.iter_mut().for_each(|record| edit_record(record, &edit)),
             _ => {}
+        }
+    }
+}
+
+/// Changes what the harness knows of a request.
+fn edit_facts(entry: &mut Entry, edit: impl Fn(&mut DeployFacts)) {
+    let Event::DeployRequested(asked) = &mut entry.event else { panic!("a request") };
+    edit(Rc::make_mut(asked));
+}
+
+/// Changes every list that a reader was told.
+fn edit_lists(trace: &mut [Entry], edit: impl Fn(&mut Value)) {
+    for entry in trace {
+        if let Event::ReaderTold { answer, .. } = &mut entry.event {
+            if let Ok(list) = Rc::make_mut(answer) {
+                edit(list);
+            }
         }
     }
 }

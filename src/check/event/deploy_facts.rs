@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::check::TreeDigest;
 
@@ -37,8 +38,29 @@ pub struct DeployFacts {
     pub ignore_replication_errors: bool,
     /// Nodes are to serve the new build once it is deployed.
     pub restart: bool,
+    /// How, as the row must tell it: `immediate` or `rolling`.
+    pub restart_mode: Option<Cow<'static, str>>,
+    /// Who asks.
+    pub user: Option<String>,
+    /// The package that is named in place of an upload.
+    pub package: Option<String>,
+    /// The deployment whose payload is to be brought back.
+    pub rollback_from: Option<String>,
+    /// What the wall clock showed at the request, epoch ms, if that is known.
+    pub asked_at: Option<u64>,
     /// How long a peer waits for its row and payload, milliseconds.
     pub deployment_timeout_ms: Option<u64>,
     /// Time limit of an install, milliseconds.
     pub install_timeout_ms: Option<u64>,
+}
+
+impl DeployFacts {
+    /// How the row must tell what a request says of a restart.
+    pub fn restart_mode_of(asked: Option<&Value>) -> Option<Cow<'static, str>> {
+        match asked {
+            None | Some(Value::Null | Value::Bool(false)) => None,
+            Some(mode) if mode == "rolling" => Some("rolling".into()),
+            Some(_) => Some("immediate".into()),
+        }
+    }
 }

@@ -90,10 +90,26 @@ pub enum Event {
         /// What it saw.
         saw: TailSight,
     },
+    /// A reader asks a node for deployments.
+    ReaderAsks {
+        /// Which reader of this run.
+        reader: u32,
+        /// What it asks for: a whole request, with its operation.
+        request: Rc<Value>,
+    },
+    /// It got its answer.
+    ReaderTold {
+        /// Which reader of this run.
+        reader: u32,
+        /// The response, or the failure.
+        answer: Rc<Result<Value, Value>>,
+    },
     /// A reader downloaded a payload.
     PayloadRead {
         /// Of which row.
         key: Key,
+        /// When it asked, milliseconds since the start of the run.
+        asked_ms: u64,
         /// Lower-case hex SHA-256 and length of what came, or why it did not.
         got: Result<(String, u64), String>,
     },
@@ -269,12 +285,21 @@ pub enum Event {
         /// How.
         status: ExitStatus,
     },
+    /// A node begins to switch its requests to another build.
+    Switching {
+        /// Of which project.
+        project: String,
+        /// The deployment whose build it is said to be.
+        build: Uuid,
+    },
     /// A node's requests go to another build from now on.
     Serves {
         /// Of which project.
         project: String,
-        /// The deployment whose build it is.
+        /// The deployment whose build it is said to be.
         build: Uuid,
+        /// The tree that stands where the build was said to stand.
+        tree: Option<TreeDigest>,
     },
     /// What a node wrote into its operation log.
     Journal(Journal),

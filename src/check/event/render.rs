@@ -22,6 +22,8 @@ impl fmt::Display for Event {
             Self::ClientExited { code, .. } => write!(f, "client ends with exit code {code}"),
             Self::Setting { name, value } => write!(f, "operator sets {name} to {value}"),
             Self::Tail { reader, saw, .. } => write!(f, "reader {reader} {saw}"),
+            Self::ReaderAsks { reader, request } => write!(f, "reader {reader} asks: {request}"),
+            Self::ReaderTold { reader, answer } => render_told(f, *reader, answer),
             Self::PayloadRead { got: Ok((_, bytes)), .. } => write!(f, "a reader has downloaded {bytes} bytes"),
             Self::PayloadRead { got: Err(cause), .. } => write!(f, "a reader cannot download: {cause}"),
             Self::MembersChanged(members) => write!(f, "operator makes these the cluster's members: {members:?}"),
@@ -61,7 +63,10 @@ impl fmt::Display for Event {
                 write!(f, "process {process} writes to {}: {}", stream.as_str(), bytes.escape_ascii())
             }
             Self::ProcessExited { process, status } => write!(f, "process {process} ends: {status}"),
-            Self::Serves { project, build } => write!(f, "serves the build of {} as `{project}`", Short(*build)),
+            Self::Switching { project, build } => {
+                write!(f, "begins to switch `{project}` to the build of {}", Short(*build))
+            }
+            Self::Serves { project, build, .. } => write!(f, "serves the build of {} as `{project}`", Short(*build)),
             Self::Journal(entry) => render_journal(f, entry),
             Self::Crashed { death } => write!(f, "{death}"),
             Self::Restarted => write!(f, "starts again"),
@@ -77,6 +82,17 @@ impl fmt::Display for Event {
                 write!(f, "at the end: {} rows, live builds {:?}", last.rows.len(), last.live)
             }
         }
+    }
+}
+
+fn render_told(f: &mut fmt::Formatter<'_>, reader: u32, answer: &Result<Value, Value>) -> fmt::Result {
+    match answer {
+        Ok(told) if told["deployments"].is_array() => {
+            let listed = told["deployments"].as_array().map_or(0, Vec::len);
+            write!(f, "tells reader {reader} of {listed} deployments of {} in all", told["total"])
+        }
+        Ok(row) => write!(f, "tells reader {reader} of {}: status {}", row["deployment_id"], row["status"]),
+        Err(failure) => write!(f, "cannot tell reader {reader}: {failure}"),
     }
 }
 

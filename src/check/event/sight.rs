@@ -9,7 +9,10 @@ use serde_json::Value;
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum TailSight {
     /// The tail began.
-    Attached,
+    Attached {
+        /// How long the reader takes over each item, milliseconds.
+        pause_ms: u64,
+    },
     /// An entry came.
     Entry {
         /// See spec 3.
@@ -40,7 +43,7 @@ pub enum TailSight {
 impl fmt::Display for TailSight {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Attached => write!(f, "begins to tail"),
+            Self::Attached { .. } => write!(f, "begins to tail"),
             Self::Entry { seq, event, data } => write!(f, "sees {seq}: {event} {data}"),
             Self::Ended { row } => write!(f, "sees the end: {}", row["status"]),
             Self::Closed => write!(f, "sees that nothing more comes"),

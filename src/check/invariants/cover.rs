@@ -68,15 +68,24 @@ fn wrong_counts<'a>(facts: &Facts<'_>, deploy: &Deploy, at: At) -> Option<Findin
     let told = ["expected", "dispatched"].map(|count| answer[count].as_u64());
     let succeeded = answer["succeeded"].as_u64();
     let all_must_succeed = !deploy.asked.ignore_replication_errors;
-    let right = told == [Some(expected), Some(asked)] && (!all_must_succeed || succeeded == Some(expected));
+    let recorded = recorded_successes(facts, deploy, at);
+    let right = told == [Some(expected), Some(asked)]
+        && (!all_must_succeed || succeeded == Some(expected))
+        && recorded.is_none_or(|recorded| succeeded == Some(recorded));
     (!right).then(|| Finding {
         kind: "the response's counts are wrong",
         at,
         node: Some(deploy.origin),
         why: format!(
             "the response counts {told:?} peers expected and dispatched to and {succeeded:?} succeeded; \
-             there were {expected} and {asked}"
+             there were {expected} and {asked}, and the row says {recorded:?}"
         ),
         witnesses: vec![deploy.requested],
     })
+}
+
+/// How many peers the row says to have succeeded; PEERS holds it against what they answered.
+fn recorded_successes(facts: &Facts<'_>, deploy: &Deploy, at: At) -> Option<u64> {
+    let shown = facts.row_at(deploy.origin, &deploy.key()?, at)?;
+    Some(shown.row.peer_results.iter().filter(|outcome| outcome["status"] == "success").count() as u64)
 }

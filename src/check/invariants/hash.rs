@@ -23,7 +23,7 @@ fn check(facts: &Facts<'_>) -> Judgement {
         }
         for (at, entry) in facts.between(deploy.requested, facts.end()) {
             match &entry.event {
-                Event::PayloadRead { key: read, got: Ok(got) } if *read == key => {
+                Event::PayloadRead { key: read, got: Ok(got), .. } if *read == key => {
                     inquiry.look(|| wrong_download(deploy, at, got));
                 }
                 _ => {}

@@ -16,6 +16,7 @@ mod cursor;
 mod deletion;
 mod exit;
 mod facts;
+mod fresh;
 mod hash;
 mod install;
 mod lines;
@@ -30,8 +31,11 @@ mod peers;
 mod prev;
 mod progress;
 mod quiet;
+mod read;
 mod readers;
 mod retain;
+mod row;
+mod serve;
 mod tail;
 mod term;
 mod truth;
@@ -72,4 +76,8 @@ pub const ALL: &[Invariant] = &[
     authz::AUTHZ,
     progress::PROGRESS,
     exit::EXIT,
+    serve::SERVE,
+    row::ROW,
+    read::READ,
+    fresh::FRESH,
 ];

@@ -49,7 +49,7 @@ fn check(facts: &Facts<'_>) -> Judgement {
 /// A peer that has read how a deployment ended lets its build alone (museum P18).
 fn goes_live_after_its_end<'a>(facts: &Facts<'_>, operation: &Operation) -> Option<Finding<'a>> {
     let end = operation.answered.as_ref().map_or(facts.end(), |(at, _)| *at);
-    let link = format!("components/.next-{}", operation.id);
+    let link = format!("components/.next-{}-", operation.id);
     let here = facts.between(operation.received, end).filter(|(_, entry)| entry.node == Some(operation.node));
     let (mut live, mut read) = (None, None);
     for (at, entry) in here {
@@ -57,7 +57,7 @@ fn goes_live_after_its_end<'a>(facts: &Facts<'_>, operation: &Operation) -> Opti
             Event::Got { key, found: Ok(Some(record)) } if **key == *operation.id.to_string() => {
                 read = Some((at, facts.read_row(record)));
             }
-            Event::Renamed { from, to, .. } if *from == link && to.starts_with("components/") => {
+            Event::Renamed { from, to, .. } if from.starts_with(&link) && to.starts_with("components/") => {
                 live = Some(at);
                 break;
             }

@@ -49,7 +49,7 @@ fn wrong<'a>(facts: &Facts<'_>, reading: &Reading<'_>) -> Option<Finding<'a>> {
             }
             TailSight::Closed if !ended => Some("the tail closed without its end".to_owned()),
             TailSight::Failed { cause } => Some(format!("the tail broke off: {cause}")),
-            TailSight::Attached | TailSight::Closed | TailSight::Left | TailSight::Lost => None,
+            TailSight::Attached { .. } | TailSight::Closed | TailSight::Left | TailSight::Lost => None,
         };
         if let Some(why) = broken {
             return Some(finding("a tail is not the log", *at, reading, why));
@@ -115,7 +115,7 @@ fn wrong_end(facts: &Facts<'_>, key: &Key, at: At, row: &serde_json::Value, next
 fn never_ended<'a>(facts: &Facts<'_>, reading: &Reading<'_>) -> Option<Finding<'a>> {
     let (at, last) = reading.sights.last()?;
     let over = facts.row_at(reading.node, reading.key, facts.end()).is_some_and(|shown| shown.row.is_terminal());
-    let waits = matches!(last, TailSight::Attached | TailSight::Entry { .. });
+    let waits = matches!(last, TailSight::Attached { .. } | TailSight::Entry { .. });
     (waits && over).then(|| {
         let why = "the row is terminal, and the tail has not ended by the end of the run".to_owned();
         finding("a tail never ends", *at, reading, why)

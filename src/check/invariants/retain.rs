@@ -87,7 +87,7 @@ fn with_payload<'a>(facts: &'a Facts<'_>, node: NodeIndex, project: &str, at: At
     for shown in facts.shown.iter().filter(|shown| shown.node == node && shown.at < at && shown.record.blob.is_some()) {
         newest.insert(shown.record.key.clone(), shown);
     }
-    let of_project = |shown: &&Shown| shown.row.project.as_deref() == Some(project);
+    let of_project = |shown: &&Shown| shown.row.project == project;
     let mut rows: Vec<_> = newest.into_values().filter(of_project).collect();
     rows.sort_by_key(|shown| Reverse((shown.row.stamp, shown.record.key.clone())));
     rows
@@ -95,7 +95,7 @@ fn with_payload<'a>(facts: &'a Facts<'_>, node: NodeIndex, project: &str, at: At
 
 fn is_among_the_newest<'a>(facts: &Facts<'_>, deletion: &Deletion) -> Option<Finding<'a>> {
     let key: Key = deletion.id.to_string().into();
-    let project = facts.row_at(deletion.node, &key, deletion.at)?.row.project.clone()?;
+    let project = facts.row_at(deletion.node, &key, deletion.at)?.row.project.clone();
     let rows = with_payload(facts, deletion.node, &project, deletion.at);
     let newer = rows.iter().take_while(|shown| shown.record.key != key).count() as u64;
     kept(facts).all(|kept| newer < kept).then(|| Finding {

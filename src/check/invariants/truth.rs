@@ -101,7 +101,7 @@ fn runs_what_cannot_load<'a>(facts: &Facts<'_>, deploy: &Deploy) -> Option<Findi
 /// With a restart, running means serving: the node's requests went to the build during the deploy (museum X09).
 fn serves(facts: &Facts<'_>, deploy: &Deploy, node: NodeIndex, at: At) -> bool {
     facts.between(deploy.requested, at).any(|(_, entry)| match &entry.event {
-        Event::Serves { project, build } => {
+        Event::Serves { project, build, .. } => {
             entry.node == Some(node) && *project == deploy.asked.project && Some(*build) == deploy.id
         }
         _ => false,

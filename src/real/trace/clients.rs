@@ -84,6 +84,7 @@ impl Client {
 
     fn facts(&self, deploy: u32, payloads: &mut Payloads) -> DeployFacts {
         let request = self.request();
+        let text = |field: &str| request[field].as_str().map(str::to_owned);
         let payload = self.payload(payloads);
         let tree = payload.as_ref().and_then(|(hash, _)| payloads.tree(hash));
         let (payload_hash, payload_bytes) = payload.unwrap_or_default();
@@ -97,12 +98,17 @@ impl Client {
             missing_entry: None,
             managers: Vec::new(),
             installs: None,
-            install_command: request["install_command"].as_str().map(str::to_owned),
+            install_command: text("install_command"),
             archives: request["package"].is_string().then_some(1),
             claims_id: !request["deployment_id"].is_null(),
             replicated: request["replicated"] != false,
             ignore_replication_errors: request["ignore_replication_errors"] == true,
-            restart: !request["restart"].is_null() && request["restart"] != false,
+            restart: DeployFacts::restart_mode_of(request.get("restart")).is_some(),
+            restart_mode: DeployFacts::restart_mode_of(request.get("restart")),
+            user: text("user"),
+            package: text("package"),
+            rollback_from: text("rollback_from"),
+            asked_at: None,
             deployment_timeout_ms: request["deployment_timeout"].as_u64(),
             install_timeout_ms: request["install_timeout"].as_u64(),
         }

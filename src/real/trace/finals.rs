@@ -74,7 +74,7 @@ pub(super) fn running(life: &LifeTrace) -> Vec<u32> {
 
 fn served(life: &LifeTrace) -> BTreeMap<String, Uuid> {
     let serves = events(life).filter_map(|event| match event {
-        Event::Serves { project, build } => Some((project.clone(), *build)),
+        Event::Serves { project, build, .. } => Some((project.clone(), *build)),
         _ => None,
     });
     serves.collect()

@@ -11,7 +11,7 @@ use super::{
     reading::{LifeTrace, NodeTrace},
 };
 use crate::{
-    check::{Death, Entry, Event, NodeIndex, TailSight, Trace},
+    check::{Death, Entry, Event, NodeIndex, TailSight, Trace, TreeDigest},
     env::{BlobId, BlobState, Key, NodeName, Version},
 };
 
@@ -37,6 +37,8 @@ struct Before {
     readers: BTreeMap<u32, Key>,
     readers_seen: u32,
     blobs: BTreeMap<BlobId, BlobState>,
+    /// What is live of each project.
+    live: BTreeMap<String, TreeDigest>,
 }
 
 impl Merge {
@@ -90,7 +92,8 @@ impl Merge {
     }
 
     fn add_life(&mut self, node: NodeIndex, life: &LifeTrace, rows: Option<&[(Key, Version)]>, before: &mut Before) {
-        let mut after = Before { blobs: life.life.blobs.clone(), readers: BTreeMap::new(), ..*before };
+        let mut after =
+            Before { blobs: life.life.blobs.clone(), readers: BTreeMap::new(), live: before.live.clone(), ..*before };
         let mut intents = BTreeMap::new();
         for (at, what) in &life.lines {
             match what {
@@ -136,13 +139,17 @@ impl Merge {
                 behind(reader, before.readers_seen, &mut after.readers_seen);
                 *reader += u32::from(node.0) * READERS_MAX;
                 match saw {
-                    TailSight::Attached | TailSight::Entry { .. } | TailSight::Ended { .. } => {
+                    TailSight::Attached { .. } | TailSight::Entry { .. } | TailSight::Ended { .. } => {
                         after.readers.insert(*reader, key.clone());
                     }
                     _ => drop(after.readers.remove(reader)),
                 }
             }
             Event::Blob { id, state } => drop(after.blobs.insert(*id, state.clone())),
+            Event::Live { project, tree: Some(tree) } => drop(after.live.insert(project.clone(), *tree)),
+            Event::Live { project, tree: None } => drop(after.live.remove(project)),
+            // A node serves through its live path.
+            Event::Serves { project, tree, .. } => *tree = after.live.get(project).copied(),
             _ => {}
         }
         let logged = match &event {

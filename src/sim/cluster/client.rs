@@ -120,7 +120,7 @@ impl Cluster {
         let number = self.0.deploys.replace(self.0.deploys.get() + 1);
         let component = self.0.params.component.variant(deploy.brings_back.unwrap_or(number));
         let component = deploy.edited(component);
-        let facts = facts(&component, number, &deploy);
+        let facts = facts(&component, number, &deploy, self.0.world.wall_clock_ms());
         self.0.world.record(Some(origin), Event::DeployRequested(Rc::new(facts)));
         let uploads = deploy.brings_back.is_none() && deploy.packs.is_none();
         let upload = uploads.then(|| self.upload(number, origin, &component, deploy.leaves_after));
@@ -198,8 +198,9 @@ struct Client {
 }
 
 /// What must come of a deploy of `component`.
-fn facts(component: &Component, number: u32, deploy: &Deploy) -> DeployFacts {
+fn facts(component: &Component, number: u32, deploy: &Deploy, asked_at: u64) -> DeployFacts {
     let asked = |field: &str| deploy.request.get(field);
+    let text = |field: &str| asked(field).and_then(Value::as_str).map(str::to_owned);
     DeployFacts {
         deploy: number,
         project: asked("project").and_then(Value::as_str).unwrap_or(&component.name).to_owned(),
@@ -214,7 +215,12 @@ fn facts(component: &Component, number: u32, deploy: &Deploy) -> DeployFacts {
         claims_id: asked("deployment_id").is_some(),
         replicated: asked("replicated") != Some(&Value::Bool(false)),
         ignore_replication_errors: asked("ignore_replication_errors") == Some(&Value::Bool(true)),
-        restart: asked("restart").is_some_and(|restart| *restart != Value::Bool(false)),
+        restart: DeployFacts::restart_mode_of(asked("restart")).is_some(),
+        restart_mode: DeployFacts::restart_mode_of(asked("restart")),
+        user: text("user"),
+        package: text("package"),
+        rollback_from: text("rollback_from"),
+        asked_at: Some(asked_at),
         deployment_timeout_ms: asked("deployment_timeout").and_then(Value::as_u64),
         install_timeout_ms: asked("install_timeout").and_then(Value::as_u64),
     }

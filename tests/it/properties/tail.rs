@@ -121,7 +121,7 @@ fn hold_against(emitted: &[(&'static str, Value)], seen: &[&TailSight]) -> u64 {
     let (mut told, mut over) = (0, false);
     for saw in seen {
         match saw {
-            TailSight::Attached | TailSight::Left => {}
+            TailSight::Attached { .. } | TailSight::Left => {}
             TailSight::Entry { seq, event, data } => {
                 assert!(!over, "{seq} came after the end");
                 match &**event {

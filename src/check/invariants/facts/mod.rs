@@ -15,7 +15,10 @@ use uuid::Uuid;
 
 pub use self::row::Row;
 use self::row::{Rows, unreadable};
-pub(super) use self::{processes::deployment_of, row::LogEntry};
+pub(super) use self::{
+    processes::deployment_of,
+    row::{LogEntry, rank_of},
+};
 use crate::{
     check::{DeployFacts, Entry, Event, NodeFinal, NodeIndex, Trace, TreeDigest},
     env::{Journal, Key, NodeName, Record},
@@ -280,6 +283,13 @@ impl<'a> Facts<'a> {
     pub fn age(&self, deploy: &Deploy) -> Option<(u64, NodeName, Uuid)> {
         let shown = self.row_at(deploy.origin, &deploy.key()?, self.end())?;
         Some((shown.row.stamp, shown.row.origin_node.clone(), deploy.id?))
+    }
+
+    /// The age of a deployment by its id: what any node shows of it.
+    pub fn age_of(&self, id: Uuid) -> Option<(u64, NodeName, Uuid)> {
+        let key = id.to_string();
+        let shown = self.shown.iter().find(|shown| *shown.record.key == *key)?;
+        Some((shown.row.stamp, shown.row.origin_node.clone(), id))
     }
 
     /// The builds of a project that went live on a node, in order: what its live path came to lead to.

@@ -15,7 +15,25 @@ pub struct Row {
     pub status: String,
     /// See spec 1.
     #[serde(default)]
-    pub project: Option<String>,
+    pub phase: Option<String>,
+    /// See spec 1.
+    #[serde(default)]
+    pub project: String,
+    /// See spec 1.
+    #[serde(default)]
+    pub package_identifier: Option<String>,
+    /// See spec 1.
+    #[serde(default)]
+    pub restart_mode: Option<String>,
+    /// See spec 1.
+    #[serde(default)]
+    pub user: Option<String>,
+    /// See spec 1.
+    #[serde(default)]
+    pub rollback_of: Option<String>,
+    /// See spec 1.
+    #[serde(default)]
+    pub started_at: u64,
     /// See spec 1.
     #[serde(default)]
     pub payload_hash: Option<String>,
@@ -68,7 +86,12 @@ impl Row {
 
     /// The place of the status in the order of spec 2.
     pub fn rank(&self) -> usize {
-        STATUSES.iter().position(|status| *status == self.status).unwrap_or(STATUSES.len())
+        rank_of(&self.status)
+    }
+
+    /// The `seq` of the newest entry of the log; 0 before the first.
+    pub fn last_seq(&self) -> u64 {
+        self.event_log.last().map_or(0, |entry| entry.seq)
     }
 
     /// The outcome of a peer, by name.
@@ -77,11 +100,22 @@ impl Row {
     }
 }
 
+/// The place of a status in the order of spec 2: those that end a deployment come last.
+pub(in crate::check::invariants) fn rank_of(status: &str) -> usize {
+    STATUSES.iter().position(|known| *known == status).unwrap_or(STATUSES.len())
+}
+
 /// A row that cannot be read stands for itself as one that has no status.
 pub(super) fn unreadable() -> Row {
     Row {
         status: "unreadable".to_owned(),
-        project: None,
+        phase: None,
+        project: String::new(),
+        package_identifier: None,
+        restart_mode: None,
+        user: None,
+        rollback_of: None,
+        started_at: 0,
         payload_hash: None,
         payload_size: None,
         payload_blob: None,

@@ -1,0 +1,105 @@
+//! A payload that did not come, and why.
+
+use std::ops::Range;
+
+use super::asks::{visible, was_refused};
+use crate::{
+    check::{
+        Event, NodeIndex,
+        invariants::{
+            facts::{At, Facts, Shown},
+            verdict::{Finding, Inquiry},
+        },
+    },
+    env::{BlobId, BlobState},
+};
+
+/// A payload that has not grown for so long is stalled (spec 7), milliseconds.
+const STALLED_AFTER_MS: u64 = 20_000;
+
+/// Before the first byte a stalled payload is read afresh after 2 s, and once more after 5 s.
+const NOTHING_CAME_AFTER_MS: u64 = 3 * STALLED_AFTER_MS + 2_000 + 5_000;
+
+/// Looks at every download of the run.
+pub(super) fn look(inquiry: &mut Inquiry<'_>, facts: &Facts<'_>) {
+    for (at, entry) in facts.between(0, facts.end()) {
+        let (Event::PayloadRead { key, asked_ms, got }, Some(node)) = (&entry.event, entry.node) else { continue };
+        let asked = facts.trace.entries().partition_point(|entry| entry.at_ms < *asked_ms);
+        inquiry.look(|| {
+            let cause = got.as_ref().err()?;
+            let failure = Failure { node, window: asked..at, versions: visible(facts, node, key, &(asked..at)) };
+            (!failure.fits(facts, cause)).then(|| Finding {
+                kind: "a download fails without a cause that fits",
+                at,
+                node: Some(node),
+                why: format!("a reader on {node} is told: {cause}"),
+                witnesses: vec![asked],
+            })
+        });
+    }
+}
+
+/// A download that failed.
+struct Failure<'a> {
+    node: NodeIndex,
+    window: Range<At>,
+    /// The row, as it stood on the node meanwhile.
+    versions: Vec<&'a Shown>,
+}
+
+impl Failure<'_> {
+    /// Does what the node shows bear the cause out?
+    fn fits(&self, facts: &Facts<'_>, cause: &str) -> bool {
+        let row = |wanted: fn(&Shown) -> bool| self.versions.iter().any(|shown| wanted(shown));
+        let refused = was_refused(facts, self.node, &self.window) && cause.contains("store_refused");
+        let unknown =
+            self.versions.first().is_none_or(|first| first.at > self.window.start) && cause.contains("not_found");
+        let class = |class: &str| cause.contains(class);
+        refused
+            || unknown
+            || (class("(503)")
+                && (row(|shown| !shown.row.is_terminal() && shown.row.payload_hash.is_none()) || self.stalls(facts)))
+            || (class("(500)")
+                && (row(|shown| shown.row.is_terminal() && shown.row.payload_hash.is_none()) || self.breaks(facts)))
+            || (class("(404)")
+                && (row(|shown| shown.row.payload_hash.is_some() && shown.record.blob.is_none())
+                    || self.vanishes(facts)))
+    }
+
+    fn blob(&self) -> Option<BlobId> {
+        self.versions.iter().find_map(|shown| shown.record.blob)
+    }
+
+    /// What became of the blob on the node, up to the failure.
+    fn states<'f>(&self, facts: &'f Facts<'_>) -> Vec<(At, &'f BlobState)> {
+        let here = facts.between(0, self.window.end).filter(|(_, entry)| entry.node == Some(self.node));
+        let states = here.filter_map(|(at, entry)| match &entry.event {
+            Event::Blob { id, state } if Some(*id) == self.blob() => Some((at, state)),
+            _ => None,
+        });
+        states.collect()
+    }
+
+    /// For the time of spec 7 nothing came that had not been there, or nothing at all.
+    fn stalls(&self, facts: &Facts<'_>) -> bool {
+        let (mut most, mut grown) = (0, facts.at_ms(self.window.start));
+        for (at, state) in self.states(facts) {
+            let (BlobState::Writing { bytes } | BlobState::Complete { bytes }) = state else { continue };
+            if *bytes > most {
+                (most, grown) = (*bytes, facts.at_ms(at).max(grown));
+            }
+        }
+        let patience = if most == 0 { NOTHING_CAME_AFTER_MS } else { STALLED_AFTER_MS };
+        facts.at_ms(self.window.end) >= grown + patience
+    }
+
+    /// The device failed, or the transfer did.
+    fn breaks(&self, facts: &Facts<'_>) -> bool {
+        let failed = self.states(facts).iter().any(|(_, state)| matches!(state, BlobState::Failed { .. }));
+        failed || facts.failed_between(self.node, "blob-fails", self.window.start, self.window.end)
+    }
+
+    fn vanishes(&self, facts: &Facts<'_>) -> bool {
+        self.states(facts).iter().any(|(_, state)| matches!(state, BlobState::Missing))
+    }
+}
