@@ -69,6 +69,19 @@ impl Cluster {
         listed["deployments"].as_array().cloned().unwrap_or_default()
     }
 
+    /// Waits until a deployment that `node` does not know yet has begun to restart its nodes there, or has ended; not for ever.
+    pub async fn until_next_restart(&self, node: NodeIndex) {
+        let known = self.deployments(node).await.len();
+        for _ in 0..LOOKS_MAX {
+            let rows = self.deployments(node).await;
+            let newest = rows.first().filter(|_| rows.len() > known);
+            if newest.is_some_and(|row| row["status"] == "restarting" || !row["completed_at"].is_null()) {
+                return;
+            }
+            sleep(LOOK_EVERY).await;
+        }
+    }
+
     /// Has a node delete a deployment's payload.
     pub async fn delete_payload(&self, node: NodeIndex, id: &str) -> Option<Result<Value, Value>> {
         let request = json!({ "deployment_id": id });

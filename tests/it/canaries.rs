@@ -277,10 +277,10 @@ fn edit_facts(entry: &mut Entry, edit: impl Fn(&mut DeployFacts)) {
 /// Changes every list that a reader was told.
 fn edit_lists(trace: &mut [Entry], edit: impl Fn(&mut Value)) {
     for entry in trace {
-        if let Event::ReaderTold { answer, .. } = &mut entry.event {
-            if let Ok(list) = Rc::make_mut(answer) {
-                edit(list);
-            }
+        if let Event::ReaderTold { answer, .. } = &mut entry.event
+            && let Ok(list) = Rc::make_mut(answer)
+        {
+            edit(list);
         }
     }
 }

@@ -7,7 +7,7 @@ use super::{
     verdict::{Finding, Inquiry},
 };
 use crate::{
-    check::{Clock, Event, Invariant, Judgement, NodeIndex, TailSight},
+    check::{Clock, Event, Fault, Invariant, Judgement, NodeIndex, TailSight},
     env::{Journal, Key},
 };
 
@@ -21,6 +21,9 @@ pub(super) const FRESH: Invariant = Invariant {
 
 /// What is done at once takes no longer than this, milliseconds, delays by faults apart.
 const AT_ONCE_MS: u64 = 5;
+
+/// The pause of a reader behind a read that was refused.
+const PAUSE_AFTER_REFUSAL_MS: u64 = 100;
 
 /// An event of a deployment, as its origin emitted it.
 struct Emitted<'a> {
@@ -138,6 +141,14 @@ fn ended(facts: &Facts<'_>, node: NodeIndex, put: &Put) -> Option<At> {
     })
 }
 
+/// What faults cost those who read the table of a node: a read that is refused is tried again after a pause.
+fn read_delays_ms(facts: &Facts<'_>, node: NodeIndex, from: At, to: At) -> u64 {
+    let refusals = facts.between(from, to).filter(|(_, entry)| {
+        entry.node == Some(node) && matches!(entry.event, Event::Fault(Fault::Failed { what: "get-refused" }))
+    });
+    facts.delayed_ms(node, &["get"], from, to) + refusals.count() as u64 * PAUSE_AFTER_REFUSAL_MS
+}
+
 /// A tail that does not pause.
 struct Tail<'a> {
     node: NodeIndex,
@@ -176,7 +187,7 @@ fn is_seen_late<'a>(facts: &Facts<'_>, course: &Course<'_>, tail: &Tail<'_>, seq
     let due = event.at.max(before);
     let until = next.unwrap_or(facts.end()).min(course.life_end(facts, before));
     let late = facts.at_ms(until).saturating_sub(facts.at_ms(due));
-    let is_late = late > AT_ONCE_MS && late > AT_ONCE_MS + facts.delayed_ms(tail.node, &["get"], due, until);
+    let is_late = late > AT_ONCE_MS && late > AT_ONCE_MS + read_delays_ms(facts, tail.node, due, until);
     is_late.then(|| Finding {
         kind: "a tail on the origin sees late",
         at: until,

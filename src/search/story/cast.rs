@@ -111,6 +111,8 @@ fn is_telling(event: &Event) -> bool {
             | Event::Speaks { .. }
             | Event::Hears { .. }
             | Event::Holds { .. }
+            | Event::ReaderAsks { .. }
+            | Event::ReaderTold { .. }
             | Event::CursorSaved { .. }
             | Event::Replicated { taken: false, .. }
             | Event::Final(_)

@@ -13,7 +13,8 @@ impl Facts<'_> {
     /// a reading it would have been what the origin knows.
     pub fn peers_expected(&self, deploy: &Deploy, at: At) -> Vec<NodeIndex> {
         let asked = self.peers_asked(deploy, at);
-        let dispatched = self.between(deploy.requested, at).find(|(_, entry)| {
+        let built = self.built(deploy, at).unwrap_or(at);
+        let dispatched = self.between(built, at).find(|(_, entry)| {
             entry.node == Some(deploy.origin) && matches!(entry.event, Event::Connecting { port: Port::Operations, .. })
         });
         let (end, instant) = dispatched.map_or((at, None), |(at, entry)| (at, Some(entry.at_ms)));
@@ -76,9 +77,26 @@ impl Facts<'_> {
             .any(|(_, entry)| matches!(entry.event, Event::MembersChanged(_) | Event::MembersKnown(_)))
     }
 
-    /// The peers that a deploy's origin turned to for operations before `at`.
+    /// When the build of a deploy came to stay live on its origin, before `at`: until then it has nothing to ask of its
+    /// peers. A deploy whose id nobody knows may have asked since its request.
+    fn built(&self, deploy: &Deploy, at: At) -> Option<At> {
+        let Some(id) = deploy.id else { return Some(deploy.requested) };
+        let link = format!("components/.next-{id}-");
+        let mut here = self.between(deploy.requested, at).filter(|(_, entry)| entry.node == Some(deploy.origin));
+        let (live, _) = here.find(|(_, entry)| match &entry.event {
+            Event::Renamed { from, to, .. } => from.starts_with(&link) && to.starts_with("components/"),
+            _ => false,
+        })?;
+        // A swap that the disk did not take to its end is undone, or is a failure all the same.
+        let swap_failed = deploy.failure().is_some_and(|(_, failure)| failure["code"] == "swap_failed")
+            && self.failed_between(deploy.origin, "disk-fails", live, at);
+        (!swap_failed).then_some(live)
+    }
+
+    /// The peers that a deploy's origin turned to for operations before `at`. Other deploys of the same origin may have
+    /// turned to the same ones.
     pub fn peers_asked(&self, deploy: &Deploy, at: At) -> Vec<NodeIndex> {
-        let asked = self.between(deploy.requested, at).filter_map(|(_, entry)| match &entry.event {
+        let asked = self.between(self.built(deploy, at).unwrap_or(at), at).filter_map(|(_, entry)| match &entry.event {
             Event::Connecting { to, port: Port::Operations } if entry.node == Some(deploy.origin) => Some(*to),
             _ => None,
         });

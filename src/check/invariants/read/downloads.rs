@@ -50,20 +50,19 @@ struct Failure<'a> {
 impl Failure<'_> {
     /// Does what the node shows bear the cause out?
     fn fits(&self, facts: &Facts<'_>, cause: &str) -> bool {
-        let row = |wanted: fn(&Shown) -> bool| self.versions.iter().any(|shown| wanted(shown));
-        let refused = was_refused(facts, self.node, &self.window) && cause.contains("store_refused");
-        let unknown =
-            self.versions.first().is_none_or(|first| first.at > self.window.start) && cause.contains("not_found");
-        let class = |class: &str| cause.contains(class);
-        refused
-            || unknown
-            || (class("(503)")
-                && (row(|shown| !shown.row.is_terminal() && shown.row.payload_hash.is_none()) || self.stalls(facts)))
-            || (class("(500)")
-                && (row(|shown| shown.row.is_terminal() && shown.row.payload_hash.is_none()) || self.breaks(facts)))
-            || (class("(404)")
-                && (row(|shown| shown.row.payload_hash.is_some() && shown.record.blob.is_none())
-                    || self.vanishes(facts)))
+        let known = self.versions.first().is_some_and(|first| first.at <= self.window.start);
+        let causes: [(&str, &dyn Fn() -> bool); 5] = [
+            ("store_refused", &|| was_refused(facts, self.node, &self.window)),
+            ("deployment_not_found", &|| !known),
+            ("(503)", &|| self.row_was(|shown| !shown.row.is_terminal() && has_none(shown)) || self.stalls(facts)),
+            ("(500)", &|| self.row_was(|shown| shown.row.is_terminal() && has_none(shown)) || self.breaks(facts)),
+            ("(404)", &|| self.row_was(was_let_go) || self.vanishes(facts)),
+        ];
+        causes.iter().any(|(class, holds)| cause.contains(class) && holds())
+    }
+
+    fn row_was(&self, wanted: impl Fn(&Shown) -> bool) -> bool {
+        self.versions.iter().any(|shown| wanted(shown))
     }
 
     fn blob(&self) -> Option<BlobId> {
@@ -102,4 +101,14 @@ impl Failure<'_> {
     fn vanishes(&self, facts: &Facts<'_>) -> bool {
         self.states(facts).iter().any(|(_, state)| matches!(state, BlobState::Missing))
     }
+}
+
+/// The row knows of no payload that was whole.
+fn has_none(shown: &Shown) -> bool {
+    shown.row.payload_hash.is_none()
+}
+
+/// The row knows of one, and does not name it.
+fn was_let_go(shown: &Shown) -> bool {
+    shown.row.payload_hash.is_some() && shown.record.blob.is_none()
 }

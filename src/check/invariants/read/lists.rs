@@ -125,7 +125,7 @@ fn wrong_page(ask: &Ask<'_>, answer: &Value, candidates: &[Candidate<'_>]) -> Op
     }
     // The place of each is certain only when it is certain which rows there are.
     let certain = candidates.iter().all(|candidate| candidate.surely);
-    let ages = told.iter().filter_map(|row| find(row)).map(|candidate| age(candidate.shown));
+    let ages = told.iter().filter_map(find).map(|candidate| age(candidate.shown));
     let due = candidates.iter().skip(offset as usize).take(told.len()).map(|candidate| age(candidate.shown));
     (certain && !ages.eq(due)).then(|| format!("it holds {:?}", told.iter().filter_map(id).collect::<Vec<_>>()))
 }

@@ -45,7 +45,7 @@ fn check(facts: &Facts<'_>) -> Judgement {
     for start in switches::starts(facts) {
         inquiry.look(|| starts_without_serving(facts, &start, &switches));
     }
-    for (node, _) in &facts.last {
+    for node in facts.last.keys() {
         inquiry.look(|| serves_an_older_build_at_the_end(facts, *node));
     }
     inquiry.done()
