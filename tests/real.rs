@@ -46,8 +46,12 @@ struct Place {
 
 impl Place {
     fn new() -> Self {
+        Self::of_nodes(["n1", "n2", "n3"])
+    }
+
+    fn of_nodes(names: [&str; 3]) -> Self {
         let member = || Member { rows: free_address(), operations: free_address() };
-        let members = ["n1", "n2", "n3"].map(|name| (NodeName::from(name), member())).into();
+        let members = names.map(|name| (NodeName::from(name), member())).into();
         Self { directory: tempfile::tempdir().unwrap(), members }
     }
 
@@ -70,7 +74,7 @@ impl Place {
     }
 
     fn directories(&self) -> Vec<PathBuf> {
-        ["n1", "n2", "n3"].map(|node| self.of(node)).into()
+        self.members.keys().map(|node| self.of(node.as_str())).collect()
     }
 
     /// The run of all nodes, which is over once it has come to rest.

@@ -30,7 +30,7 @@ pub struct Violation {
     pub invariant: &'static str,
     /// What kind of break it is, free of times, ids and counts: shrinking keeps it.
     pub fingerprint: String,
-    /// When, virtual milliseconds.
+    /// When, milliseconds since the start of the run.
     pub at_ms: u64,
     /// Where.
     pub node: Option<NodeIndex>,

@@ -30,7 +30,7 @@ impl fmt::Debug for NodeIndex {
 /// One event, where and when.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Entry {
-    /// Virtual milliseconds since the start of the run.
+    /// Milliseconds since the start of the run, of the trace's [`Clock`].
     pub at_ms: u64,
     /// The node; `None` for the harness itself.
     pub node: Option<NodeIndex>,

@@ -14,7 +14,11 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{blocking::blocking, disk::sync_dir, trace::Recorder};
+use super::{
+    blocking::blocking,
+    disk::sync_dir,
+    trace::{Payload, Recorder},
+};
 use crate::check::Event;
 use crate::env::{Beats, BlobError, BlobId, BlobState, BlobWatch, Blobs, Pulse};
 
@@ -58,6 +62,13 @@ impl Files {
             remove(path)?;
         }
         self.sync()
+    }
+
+    /// Removes all of them, durably; returns what a whole one was, by which its run is judged.
+    fn let_go(&self) -> io::Result<Option<Payload>> {
+        let payload = fs::File::open(&self.whole).ok().map(Payload::read);
+        self.remove()?;
+        Ok(payload)
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -231,7 +242,9 @@ impl Blobs for RealBlobs {
     }
 
     async fn delete(&self, id: BlobId) -> Result<(), BlobError> {
-        self.with_files(id, Files::remove).await?;
+        if let Some(payload) = self.with_files(id, Files::let_go).await? {
+            self.recorder.let_go(id, payload);
+        }
         self.writing.borrow_mut().remove(&id);
         self.tell(id, BlobState::Missing);
         Ok(())

@@ -19,7 +19,9 @@ use drydock::{
 };
 use serde_json::{Value, json};
 
-use super::{Place, Running, archive, assert_sound, component, npm_is_here, on_one_thread, request, secret, told};
+use super::{
+    Place, Running, archive, assert_sound, component, looked, npm_is_here, on_one_thread, request, secret, told,
+};
 
 /// What the process of a node is told.
 const TOLD: &str = "DRYDOCK_TEST_NODE";
@@ -178,6 +180,47 @@ fn every_doctored_trace_of_a_real_run_breaks_what_it_belies() {
         let broken: Vec<_> = judged.violations().map(|violation| violation.invariant).collect();
         assert!(broken.contains(invariant), "{invariant}: {broken:?}");
     }
+}
+
+#[test]
+fn nodes_may_have_any_names() {
+    let place = Place::of_nodes(["zebra", "ape", "lion"]);
+    let run = on_one_thread(async {
+        let (_ape, origin, _zebra) = (place.start("ape").await, place.start("lion").await, place.start("zebra").await);
+        origin.deploy(request("plain"), plain()).await.unwrap();
+        place.comes_to_rest().await
+    });
+    let judged = run.judge().unwrap();
+    assert_sound(&judged);
+    assert_eq!(judged.legend().as_deref(), Some("n1 is ape, n2 is lion, n3 is zebra"));
+    edit_rows(&place, "lion", |row| row["peer_results"][0]["node"] = json!("lion"));
+    let broken = run.judge().unwrap();
+    assert!(broken.violations().any(|violation| violation.invariant == "PEERS"));
+}
+
+#[test]
+fn a_payload_that_was_deleted_is_judged_by_what_it_was_and_one_that_vanished_is_not() {
+    let place = Place::new();
+    let run = on_one_thread(async {
+        let (origin, _second, _third) = (place.start("n1").await, place.start("n2").await, place.start("n3").await);
+        let answer = origin.deploy(request("plain"), plain()).await.unwrap();
+        let delete = json!({ "deployment_id": answer["deployment_id"] });
+        origin.node.delete_deployment_payload(&delete).await.unwrap();
+        place.comes_to_rest().await
+    });
+    let judged = run.judge().unwrap();
+    assert_sound(&judged);
+    assert!(looked(&judged).contains(&"TRUTH") && looked(&judged).contains(&"BYTES"), "{}", told(&judged));
+    for node in ["n1", "n2", "n3"] {
+        edit_lines(&place, node, |line| {
+            if !line["what"]["let_go"].is_null() {
+                line["what"] = json!({ "event": "Restarted" });
+            }
+        });
+    }
+    let judged = run.judge().unwrap();
+    let truth = judged.verdicts.iter().find(|verdict| verdict.invariant.name == "TRUTH").unwrap();
+    assert!(matches!(&truth.unjudged, Some(Unjudged::All(why)) if why.contains("in no node's store")), "{truth}");
 }
 
 /// A deploy on three nodes that meets nothing.

@@ -161,7 +161,7 @@ fn answer_may_be_lost(facts: &Facts<'_>, deploy: &Deploy, peer: NodeIndex, entry
 }
 
 fn entry_of_a_stranger<'a>(facts: &Facts<'_>, deploy: &Deploy, shown: &Shown, at: At) -> Option<Finding<'a>> {
-    let asked: Vec<String> = facts.peers_asked(deploy, at).iter().map(ToString::to_string).collect();
+    let asked: Vec<String> = facts.peers_asked(deploy, at).into_iter().map(|peer| facts.name(peer)).collect();
     let stranger = shown.row.peer_results.iter().find(|outcome| {
         let name = outcome["node"].as_str();
         name.is_none_or(|name| !asked.iter().any(|known| known == name))

@@ -6,6 +6,7 @@ use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::payloads::Payload;
 use crate::{
     check::Event,
     env::{BlobId, BlobState, Key, NodeName, Version},
@@ -72,6 +73,13 @@ pub(super) enum What<'a> {
     Did(Stamp),
     /// What was intended at this moment has not happened.
     DidNot(Stamp),
+    /// A whole payload was let go; this was it.
+    LetGo {
+        /// Its id.
+        blob: BlobId,
+        /// What it was.
+        payload: Payload,
+    },
     /// A client did something at the node's door.
     Client {
         /// The how-manieth client of this life.

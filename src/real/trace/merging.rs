@@ -199,7 +199,7 @@ fn members_of(life: &LifeTrace) -> Vec<NodeIndex> {
 }
 
 /// Is what a node was about to commit among its rows, or something newer?
-fn is_committed(event: &Event, rows: &[(Key, Version)]) -> bool {
+pub(super) fn is_committed(event: &Event, rows: &[(Key, Version)]) -> bool {
     let (Event::PutCommitted { record, .. } | Event::Replicated { record, .. }) = event else { return false };
     rows.iter().any(|(key, version)| *key == record.key && *version >= record.version)
 }
@@ -208,7 +208,10 @@ fn is_committed(event: &Event, rows: &[(Key, Version)]) -> bool {
 mod tests {
     use std::{borrow::Cow, rc::Rc};
 
-    use super::{super::line::Life, *};
+    use super::{
+        super::{line::Life, rest},
+        *,
+    };
     use crate::env::{Draft, Record};
 
     fn version(stamp: u64) -> Version {
@@ -252,6 +255,16 @@ mod tests {
             assert_eq!(commits(&events), expected, "version {stands} stands there");
             let logged = events.iter().filter(|event| matches!(event, Event::Logged { .. })).count();
             assert_eq!(logged, expected);
+        }
+    }
+
+    #[test]
+    fn a_commit_that_the_next_life_found_is_one_of_the_rows_by_which_rest_is_seen() {
+        for (found, shown) in [(6, None), (7, Some(version(7)))] {
+            let mut next = cut_short(10, 8);
+            next.life.rows = vec![("row".into(), version(found))];
+            let rows = rest::rows_of(&NodeTrace { lives: vec![cut_short(0, 7), next], holes: Vec::new() });
+            assert_eq!(rows.get("row").map(|record| record.version.clone()), shown);
         }
     }
 

@@ -27,6 +27,7 @@ pub use self::{
     run::{Run, RunError, RunJudgement, Unjudged, Verdict, judge},
 };
 pub(super) use self::{
+    payloads::Payload,
     recorder::{Intent, Recorder},
     trees::Trees,
 };

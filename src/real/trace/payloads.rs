@@ -7,7 +7,7 @@ use std::{
     path::PathBuf,
 };
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
@@ -25,6 +25,8 @@ pub(super) struct Payloads {
     stores: Vec<PathBuf>,
     rows: BTreeMap<Uuid, Told>,
     read: BTreeMap<BlobId, Vec<Payload>>,
+    /// What was let go.
+    dropped: BTreeMap<BlobId, Vec<Payload>>,
     /// Deployments whose payload cannot be read any more.
     pub(super) gone: Vec<String>,
 }
@@ -39,18 +41,30 @@ struct Told {
 }
 
 /// What a store holds.
-#[derive(Clone)]
-struct Payload {
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::real) struct Payload {
     hash: String,
     bytes: u64,
     /// `None` of what is no component.
     tree: Option<TreeDigest>,
 }
 
+impl Payload {
+    /// Reads what a store holds.
+    pub(in crate::real) fn read(file: fs::File) -> Self {
+        let mut hashed = Hashed { file, hash: Sha256::new(), bytes: 0 };
+        let tree = read_archive(&mut hashed, digest_of);
+        // What is no archive to its end has a hash all the same; one that cannot be read has another.
+        let _ = io::copy(&mut hashed, &mut io::sink());
+        let tree = tree.ok().map(|tree| TreeDigest::of(&tree));
+        Self { hash: hex(&hashed.hash.finalize()), bytes: hashed.bytes, tree }
+    }
+}
+
 impl Payloads {
     pub(super) fn new(directories: &[PathBuf]) -> Self {
         let stores = directories.iter().map(|directory| directory.join("store/blobs")).collect();
-        Self { stores, rows: BTreeMap::new(), read: BTreeMap::new(), gone: Vec::new() }
+        Self { stores, rows: BTreeMap::new(), read: BTreeMap::new(), dropped: BTreeMap::new(), gone: Vec::new() }
     }
 
     /// A version of a row. That it names a payload counts, though a later one does not any more.
@@ -59,6 +73,11 @@ impl Payloads {
         if told.payload_hash.is_some() && told.payload_blob.is_some() {
             self.rows.insert(told.deployment_id, told);
         }
+    }
+
+    /// What a store held when it let a payload go.
+    pub(super) fn let_go(&mut self, blob: BlobId, payload: &Payload) {
+        self.dropped.entry(blob).or_default().push(payload.clone());
     }
 
     /// What an earlier deployment brought.
@@ -88,13 +107,13 @@ impl Payloads {
         whole?.tree
     }
 
-    /// What the stores hold under this id.
+    /// What the stores hold under this id, or held.
     fn read(&mut self, blob: BlobId) -> Vec<Payload> {
-        let stores = &self.stores;
+        let (stores, dropped) = (&self.stores, &self.dropped);
         let read = self.read.entry(blob).or_insert_with(|| {
             let files = stores.iter().filter_map(|store| fs::File::open(store.join(blob.to_string())).ok());
             let mut found: Vec<Payload> = Vec::new();
-            for payload in files.map(read_payload) {
+            for payload in files.map(Payload::read).chain(dropped.get(&blob).into_iter().flatten().cloned()) {
                 if !found.iter().any(|known| known.hash == payload.hash) {
                     found.push(payload);
                 }
@@ -103,15 +122,6 @@ impl Payloads {
         });
         read.clone()
     }
-}
-
-fn read_payload(file: fs::File) -> Payload {
-    let mut hashed = Hashed { file, hash: Sha256::new(), bytes: 0 };
-    let tree = read_archive(&mut hashed, digest_of);
-    // What is no archive to its end has a hash all the same; one that cannot be read has another.
-    let _ = io::copy(&mut hashed, &mut io::sink());
-    let tree = tree.ok().map(|tree| TreeDigest::of(&tree));
-    Payload { hash: hex(&hashed.hash.finalize()), bytes: hashed.bytes, tree }
 }
 
 /// A file whose bytes are hashed as they go by.

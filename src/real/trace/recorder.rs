@@ -14,10 +14,13 @@ use std::{
     rc::Rc,
 };
 
-use super::line::{ClientAct, FILE, FILE_BEFORE, Life, Line, Stamp, What};
+use super::{
+    line::{ClientAct, FILE, FILE_BEFORE, Life, Line, Stamp, What},
+    payloads::Payload,
+};
 use crate::{
     check::{Event, Fault, NodeIndex},
-    env::NodeName,
+    env::{BlobId, NodeName},
 };
 
 /// How long a trace may become before its lines are moved to the other file.
@@ -103,6 +106,11 @@ impl Recorder {
     /// Something of this node's is not in its trace.
     pub(super) fn gap(&self, cause: &dyn std::fmt::Display) {
         self.write(Stamp::now(), What::Gap { cause: cause.to_string() });
+    }
+
+    /// A whole payload has been let go.
+    pub(in crate::real) fn let_go(&self, blob: BlobId, payload: Payload) {
+        self.write(Stamp::now(), What::LetGo { blob, payload });
     }
 
     /// `event` is about to become durable; it counts from this moment on, if it does.

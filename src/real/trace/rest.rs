@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::{
     finals,
     line::{ClientAct, What},
+    merging::is_committed,
     reading::NodeTrace,
 };
 use crate::{
@@ -20,7 +21,7 @@ use crate::{
     replication::scope,
 };
 
-type Rows = BTreeMap<Key, Rc<Record>>;
+pub(super) type Rows = BTreeMap<Key, Rc<Record>>;
 
 /// Is nothing under way on any node, and do all show the same?
 pub(super) fn is_at_rest(directories: &[PathBuf], traces: &[NodeTrace]) -> bool {
@@ -63,25 +64,29 @@ fn all_answered(trace: &NodeTrace) -> bool {
 }
 
 /// The rows of a node as its trace shows them.
-fn rows_of(trace: &NodeTrace) -> Rows {
+pub(super) fn rows_of(trace: &NodeTrace) -> Rows {
     let mut rows = Rows::new();
-    for life in &trace.lives {
+    for (index, life) in trace.lives.iter().enumerate() {
         let mut intents = BTreeMap::new();
         for (at, what) in &life.lines {
             match what {
                 What::Intends(event) => drop(intents.insert(*at, &**event)),
-                What::Did(at) => {
-                    if let Some(Event::PutCommitted { record, .. } | Event::Replicated { record, .. }) =
-                        intents.remove(at)
-                    {
-                        rows.insert(record.key.clone(), Rc::clone(record));
-                    }
-                }
+                What::Did(at) => intents.remove(at).into_iter().for_each(|event| show(&mut rows, event)),
+                What::DidNot(at) => drop(intents.remove(at)),
                 _ => {}
             }
         }
+        let next = trace.lives.get(index + 1).map_or(&[][..], |next| &next.life.rows);
+        let done = intents.into_values().filter(|event| is_committed(event, next));
+        done.for_each(|event| show(&mut rows, event));
     }
     rows
+}
+
+fn show(rows: &mut Rows, event: &Event) {
+    if let Event::PutCommitted { record, .. } | Event::Replicated { record, .. } = event {
+        rows.insert(record.key.clone(), Rc::clone(record));
+    }
 }
 
 /// Is the row's deployment over?

@@ -187,6 +187,9 @@ impl Run {
         let mut payloads = Payloads::new(&self.directories);
         let lines = traces.iter().flat_map(|trace| &trace.lives).flat_map(|life| &life.lines);
         for (_, what) in lines {
+            if let What::LetGo { blob, payload } = what {
+                payloads.let_go(*blob, payload);
+            }
             if let What::Event(event) | What::Intends(event) = what
                 && let Event::PutCommitted { record, .. } | Event::Replicated { record, .. } = &**event
             {
