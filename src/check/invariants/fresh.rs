@@ -7,7 +7,7 @@ use super::{
     verdict::{Finding, Inquiry},
 };
 use crate::{
-    check::{Clock, Event, Fault, Invariant, Judgement, NodeIndex, TailSight},
+    check::{Clock, Event, Invariant, Judgement, NodeIndex, TailSight},
     env::{Journal, Key},
 };
 
@@ -144,7 +144,7 @@ fn ended(facts: &Facts<'_>, node: NodeIndex, put: &Put) -> Option<At> {
 /// What faults cost those who read the table of a node: a read that is refused is tried again after a pause.
 fn read_delays_ms(facts: &Facts<'_>, node: NodeIndex, from: At, to: At) -> u64 {
     let refusals = facts.between(from, to).filter(|(_, entry)| {
-        entry.node == Some(node) && matches!(entry.event, Event::Fault(Fault::Failed { what: "get-refused" }))
+        entry.node == Some(node) && matches!(&entry.event, Event::Fault(fault) if fault.failed() == Some("get-refused"))
     });
     facts.delayed_ms(node, &["get"], from, to) + refusals.count() as u64 * PAUSE_AFTER_REFUSAL_MS
 }

@@ -96,10 +96,11 @@ impl Facts<'_> {
     /// The peers that a deploy's origin turned to for operations before `at`. Other deploys of the same origin may have
     /// turned to the same ones.
     pub fn peers_asked(&self, deploy: &Deploy, at: At) -> Vec<NodeIndex> {
-        let asked = self.between(self.built(deploy, at).unwrap_or(at), at).filter_map(|(_, entry)| match &entry.event {
-            Event::Connecting { to, port: Port::Operations } if entry.node == Some(deploy.origin) => Some(*to),
-            _ => None,
-        });
+        let asked =
+            self.between(self.built(deploy, at).unwrap_or(at), at).filter_map(|(_, entry)| match &entry.event {
+                Event::Connecting { to, port: Port::Operations } if entry.node == Some(deploy.origin) => Some(*to),
+                _ => None,
+            });
         let mut asked: Vec<_> = asked.collect();
         asked.sort();
         asked.dedup();
