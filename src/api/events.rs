@@ -125,7 +125,9 @@ mod tests {
     #[test]
     fn a_slow_client_misses_lines_and_hears_how_many_and_how_it_ended() {
         let (sink, mut source) = channel();
-        (0..1_000).for_each(|_| drop(sink.push(&line(1024))));
+        for _ in 0..1_000 {
+            sink.push(&line(1024));
+        }
         sink.push(&Event::done(json!({})));
         drop(sink);
         let heard = heard(&mut source);
@@ -139,7 +141,9 @@ mod tests {
     #[test]
     fn a_client_that_reads_nothing_loses_its_stream_and_memory_stays_bounded() {
         let (sink, mut source) = channel();
-        (0..100).for_each(|_| drop(sink.push(&Event::peer(json!({ "node": "n2", "error": "x".repeat(100_000) })))));
+        for _ in 0..100 {
+            sink.push(&Event::peer(json!({ "node": "n2", "error": "x".repeat(100_000) })));
+        }
         sink.push(&Event::done(json!({})));
         assert!(source.0.bytes.get() <= EVENTS_WAITING_BYTES_MAX);
         assert!(heard(&mut source).iter().all(|event| event.name() == "peer"), "no end is told after a gap");
