@@ -29,7 +29,7 @@ async fn tell(cluster: Cluster) {
         let deploy = draw(&cluster);
         let _ = cluster.deploy(origin, deploy).await;
     }
-    if cluster.choose(2) == 1 {
+    for _ in 0..cluster.choose(4) {
         let (first, second) = (draw(&cluster), draw(&cluster));
         let overtakes = async {
             cluster.until_next_restart(origin).await;
