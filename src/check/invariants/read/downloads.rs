@@ -27,7 +27,11 @@ pub(super) fn look(inquiry: &mut Inquiry<'_>, facts: &Facts<'_>) {
         let asked = facts.trace.entries().partition_point(|entry| entry.at_ms < *asked_ms);
         inquiry.look(|| {
             let cause = got.as_ref().err()?;
-            let failure = Failure { node, window: asked..at, versions: visible(facts, node, key, &(asked..at)) };
+            // Told from the origin's memory it may be one whose put is under way, or was refused.
+            let named = facts.puts.iter().filter(|put| put.key == *key && put.started < at);
+            let blob = named.filter_map(|put| put.row.payload_blob).next();
+            let versions = visible(facts, node, key, &(asked..at));
+            let failure = Failure { node, window: asked..at, versions, blob };
             (!failure.fits(facts, cause)).then(|| Finding {
                 kind: "a download fails without a cause that fits",
                 at,
@@ -45,6 +49,8 @@ struct Failure<'a> {
     window: Range<At>,
     /// The row, as it stood on the node meanwhile.
     versions: Vec<&'a Shown>,
+    /// What the row named, or was to name.
+    blob: Option<BlobId>,
 }
 
 impl Failure<'_> {
@@ -65,15 +71,11 @@ impl Failure<'_> {
         self.versions.iter().any(|shown| wanted(shown))
     }
 
-    fn blob(&self) -> Option<BlobId> {
-        self.versions.iter().find_map(|shown| shown.record.blob)
-    }
-
     /// What became of the blob on the node, up to the failure.
     fn states<'f>(&self, facts: &'f Facts<'_>) -> Vec<(At, &'f BlobState)> {
         let here = facts.between(0, self.window.end).filter(|(_, entry)| entry.node == Some(self.node));
         let states = here.filter_map(|(at, entry)| match &entry.event {
-            Event::Blob { id, state } if Some(*id) == self.blob() => Some((at, state)),
+            Event::Blob { id, state } if Some(*id) == self.blob => Some((at, state)),
             _ => None,
         });
         states.collect()
