@@ -83,14 +83,19 @@ fn goes_live_after_its_end<'a>(facts: &Facts<'_>, operation: &Operation) -> Opti
 /// What a peer's last look at the row and the swap behind it take, beside what faults make of them.
 const SWAP_MAX_MS: u64 = 1_000;
 
-/// Nor has it waited with the swap since the row there told the end: it looks right before.
+/// Nor does a peer let time pass between its last look at the row and the swap, in which the row there comes to tell the
+/// end: it looks right before.
 fn goes_live_long_after_its_end<'a>(facts: &Facts<'_>, operation: &Operation, live: At) -> Option<Finding<'a>> {
     let key = operation.id.to_string().into();
     let mut ends = facts.shown.iter().filter(|shown| shown.node == operation.node && shown.record.key == key);
     let end = ends.find(|shown| shown.at < live && shown.row.is_terminal())?;
-    let slow_ms = facts.delayed_ms(operation.node, &["disk", "get"], end.at, live);
+    let mut before =
+        facts.between(operation.received, live).rev().filter(|(_, entry)| entry.node == Some(operation.node));
+    let look = before.find(|(_, entry)| matches!(&entry.event, Event::Got { key: of, .. } if *of == key));
+    let look = look.map_or(operation.received, |(at, _)| at);
+    let slow_ms = facts.delayed_ms(operation.node, &["disk", "get"], look, live);
     let unreadable = facts.failed_between(operation.node, "get-refused", operation.received, live);
-    let late = facts.at_ms(live) > facts.at_ms(end.at) + SWAP_MAX_MS + slow_ms;
+    let late = facts.at_ms(live) > facts.at_ms(look) + SWAP_MAX_MS + slow_ms;
     (late && !unreadable).then(|| Finding {
         kind: "a build goes live long after its deployment's end",
         at: live,
