@@ -1,5 +1,7 @@
 //! The verdict of a deploy: pure, over what was expected and what came of it (spec 6).
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::outcome::{self, PeerResult};
@@ -10,6 +12,8 @@ use crate::{env::NodeName, replication::operations::CONNECT_FAILED};
 pub struct Coverage {
     expected: Vec<NodeName>,
     outcomes: Vec<PeerResult>,
+    /// To which of them a connection came about, at the dispatch or later.
+    reached: BTreeSet<NodeName>,
 }
 
 /// What a deploy's coverage says of it.
@@ -29,12 +33,16 @@ pub enum Verdict {
 impl Coverage {
     /// Nothing has come yet of the peers expected, in membership order.
     pub fn expecting(peers: &[NodeName]) -> Self {
-        Self { expected: peers.to_vec(), outcomes: Vec::new() }
+        Self { expected: peers.to_vec(), ..Self::default() }
     }
 
     /// Takes in what came of a peer.
     pub fn settle(&mut self, raw: &Value) {
-        outcome::upsert(&mut self.outcomes, outcome::normalize(raw));
+        let outcome = outcome::normalize(raw);
+        if outcome.code() != Some(CONNECT_FAILED) {
+            self.reached.extend(self.expected.iter().find(|peer| is_of(&outcome, peer)).cloned());
+        }
+        outcome::upsert(&mut self.outcomes, outcome);
     }
 
     /// How many peers were expected.
@@ -42,10 +50,9 @@ impl Coverage {
         self.expected.len()
     }
 
-    /// To how many expected peers the operation went: to those that a connection came about to.
+    /// To how many expected peers the operation went. One that could be reached then, and not to restart it, counts.
     pub fn dispatched(&self) -> usize {
-        let reached = |outcome: &PeerResult| outcome.code() != Some(CONNECT_FAILED);
-        self.expected.iter().filter(|peer| self.outcome_of(peer).is_some_and(reached)).count()
+        self.reached.len()
     }
 
     /// How many expected peers answered success.
@@ -107,6 +114,15 @@ mod tests {
         let mut coverage = Coverage::expecting(&["n2".into(), "n3".into()]);
         outcomes.iter().for_each(|outcome| coverage.settle(outcome));
         coverage
+    }
+
+    #[test]
+    fn who_could_not_be_connected_to_was_not_dispatched_to() {
+        let unreached =
+            json!({ "node": "n3", "status": "failed", "error": { "message": "m", "code": "connect_failed" } });
+        let well = |node| json!({ "node": node, "status": "success" });
+        assert_eq!(coverage(&[well("n2"), unreached.clone()]).dispatched(), 1);
+        assert_eq!(coverage(&[well("n2"), well("n3"), unreached]).dispatched(), 2, "it was not restarted");
     }
 
     #[test]
