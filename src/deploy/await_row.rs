@@ -106,14 +106,13 @@ pub async fn await_deployment_row<E: Env>(env: &E, id: Uuid, budget: Budget) -> 
     let mut seen = Seen::default();
     let key = Deployment::key_of(id);
     loop {
-        // One that begins at the deadline is the last, however long it takes; one that began before is not.
-        let began = Instant::now();
+        // The look began now: one that began at the deadline is the last, however long it takes.
+        let now = Instant::now();
         if let Some(record) = seen.look(env.table().get(&key).await)? {
             return Ok(Deployment::from_record(&record)?);
         }
-        match back_off.next(Instant::now()) {
+        match back_off.next(now.max(Instant::now())) {
             Some(step) => sleep(step).await,
-            None if began < budget.deadline() => {}
             None => return Err(seen.timed_out(id, budget.timeout())),
         }
     }
