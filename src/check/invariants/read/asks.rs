@@ -6,7 +6,10 @@ use serde_json::Value;
 
 use crate::check::{
     Event, NodeIndex,
-    invariants::facts::{At, Facts, Shown},
+    invariants::{
+        facts::{At, Facts, Shown},
+        verdict::Finding,
+    },
 };
 
 /// A reader's question that was answered.
@@ -24,6 +27,17 @@ impl Ask<'_> {
     pub(super) fn told(&self) -> &[Value] {
         let Ok(answer) = self.answer else { return &[] };
         answer["deployments"].as_array().map_or(std::slice::from_ref(answer), Vec::as_slice)
+    }
+
+    /// What is wrong with the answer.
+    pub(super) fn finding<'a>(&self, kind: &'a str, why: String) -> Finding<'a> {
+        Finding {
+            kind,
+            at: self.window.end,
+            node: Some(self.node),
+            why: format!("reader {} asked {} for {}: {why}", self.reader, self.node, self.request),
+            witnesses: vec![self.window.start],
+        }
     }
 }
 

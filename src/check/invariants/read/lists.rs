@@ -28,7 +28,7 @@ pub(super) fn wrong<'a>(facts: &Facts<'_>, ask: &Ask<'_>) -> Option<Finding<'a>>
     let answer = match ask.answer {
         Ok(answer) => answer,
         Err(failure) if failure["code"] == "store_refused" && was_refused(facts, ask.node, &ask.window) => return None,
-        Err(failure) => return Some(finding("a list is not told", ask, format!("it is told: {failure}"))),
+        Err(failure) => return Some(ask.finding("a list is not told", format!("it is told: {failure}"))),
     };
     let candidates = candidates(facts, ask);
     let listed = wrong_total(ask, answer, &candidates)
@@ -36,19 +36,9 @@ pub(super) fn wrong<'a>(facts: &Facts<'_>, ask: &Ask<'_>) -> Option<Finding<'a>>
         .or_else(|| wrong_order(ask).map(|why| ("a list is out of order", why)))
         .or_else(|| wrong_page(ask, answer, &candidates).map(|why| ("a list holds other rows", why)));
     if let Some((kind, why)) = listed {
-        return Some(finding(kind, ask, why));
+        return Some(ask.finding(kind, why));
     }
     ask.told().iter().find_map(|row| wrong_row(facts, ask.node, &ask.window, row))
-}
-
-fn finding<'a>(kind: &'a str, ask: &Ask<'_>, why: String) -> Finding<'a> {
-    Finding {
-        kind,
-        at: ask.window.end,
-        node: Some(ask.node),
-        why: format!("reader {} asked {} for {}: {why}", ask.reader, ask.node, ask.request),
-        witnesses: vec![ask.window.start],
-    }
 }
 
 /// The rows that fit, newest first.

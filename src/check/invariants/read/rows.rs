@@ -24,7 +24,7 @@ pub(super) fn wrong_answer<'a>(facts: &Facts<'_>, ask: &Ask<'_>) -> Option<Findi
     let id = ask.request["deployment_id"].as_str().unwrap_or_default();
     match ask.answer {
         Ok(row) if row["deployment_id"] != id => {
-            Some(finding("another row than was asked for", ask, format!("it is told of {}", row["deployment_id"])))
+            Some(ask.finding("another row than was asked for", format!("it is told of {}", row["deployment_id"])))
         }
         Ok(row) => wrong_row(facts, ask.node, &ask.window, row),
         Err(failure) => {
@@ -34,18 +34,8 @@ pub(super) fn wrong_answer<'a>(facts: &Facts<'_>, ask: &Ask<'_>) -> Option<Findi
                 Some("deployment_not_found") => !known,
                 _ => false,
             };
-            (!fits).then(|| finding("a row is not told", ask, format!("it is told: {failure}")))
+            (!fits).then(|| ask.finding("a row is not told", format!("it is told: {failure}")))
         }
-    }
-}
-
-fn finding<'a>(kind: &'a str, ask: &Ask<'_>, why: String) -> Finding<'a> {
-    Finding {
-        kind,
-        at: ask.window.end,
-        node: Some(ask.node),
-        why: format!("reader {} asked {} for {}: {why}", ask.reader, ask.node, ask.request),
-        witnesses: vec![ask.window.start],
     }
 }
 
@@ -151,7 +141,7 @@ fn steps_back<'a>(
     let ended = TERMINAL.iter().any(|end| before["status"] == *end);
     (earlier.node == ask.node && went_back && (ended || !memory_lost)).then(|| {
         let why = format!("status {} after {}, event {} after {}", after["status"], before["status"], new.1, old.1);
-        finding("a row goes back for its reader", ask, why)
+        ask.finding("a row goes back for its reader", why)
     })
 }
 
