@@ -78,7 +78,8 @@ impl<'a, B: Blobs> BlobStream<'a, B> {
 
     /// Bytes from `offset` on, as soon as there are any.
     async fn read_on(&mut self) -> Result<Option<Bytes>, BlobReadError> {
-        let stalled = (Instant::now() + STALLED_AFTER).min(self.budget.deadline());
+        let mut seen = None;
+        let mut stalled = self.budget.deadline();
         loop {
             // Watch first: what changes between the look and the wait must end the wait (museum B06).
             let mut watch = self.blobs.watch(self.id);
@@ -92,6 +93,14 @@ impl<'a, B: Blobs> BlobStream<'a, B> {
             if self.is_at_end(&state)? {
                 return Ok(None);
             }
+            if matches!((&seen, &state), (Some(BlobState::Complete { .. }), BlobState::Missing)) {
+                return Err(BlobReadError::Gone { id: self.id });
+            }
+            // A transfer that began anew grows below what was read already.
+            if seen.as_ref() != Some(&state) {
+                stalled = (Instant::now() + STALLED_AFTER).min(self.budget.deadline());
+                seen = Some(state.clone());
+            }
             if timeout_at(stalled, watch.changed()).await.is_err() {
                 return Err(self.unavailable(&state));
             }
@@ -102,6 +111,10 @@ impl<'a, B: Blobs> BlobStream<'a, B> {
     fn is_at_end(&self, state: &BlobState) -> Result<bool, BlobReadError> {
         match state {
             BlobState::Complete { bytes } if *bytes == self.offset => Ok(true),
+            BlobState::Complete { bytes } if *bytes < self.offset => {
+                let why = format!("{} bytes were read of it, and {bytes} are left", self.offset);
+                Err(BlobReadError::Incomplete { id: self.id, why })
+            }
             BlobState::Complete { .. } | BlobState::Writing { .. } => Ok(false),
             BlobState::Missing if self.offset > 0 => Err(BlobReadError::Gone { id: self.id }),
             // Its row came first, or a fresh transfer of it will begin.

@@ -20,7 +20,7 @@ use super::{
     row::{Deployment, Status},
     slots::{self, ProjectLocks, ProjectName, Slots, SwapError},
 };
-use crate::env::{BlobId, Disk, Env, Table};
+use crate::env::{BlobId, Disk, Env, Serving, Table};
 
 /// Why a node does not run a build.
 #[derive(Debug, thiserror::Error)]
@@ -132,21 +132,34 @@ pub(super) async fn build<E: Env>(
     built
 }
 
-/// Lets the builds go that are not live any more. The caller builds the project; a disk that does not take it is asked
-/// again, between other deploys, while nobody waits for it.
+/// Lets the builds go that are neither live nor served any more. The caller builds the project; a disk that does not take
+/// it is asked again, between other deploys, while nobody waits for it.
 async fn clear<E: Env>(env: &E, locks: &ProjectLocks, project: &ProjectName) {
-    let Err(cause) = slots::clear(env.disk(), project).await else { return };
-    let what = format!("removal of earlier builds of `{project}`");
-    drop_told(env, &what, &cause);
+    let Err(cause) = clear_now(env, project).await else { return };
+    drop_told(env, &clearing(project), &cause);
+    clear_later(env, locks, project);
+}
+
+/// The same while nobody waits for it, as soon as no deploy of the project is at work.
+pub(super) fn clear_later<E: Env>(env: &E, locks: &ProjectLocks, project: &ProjectName) {
     let (env, locks, project) = (env.clone(), locks.clone(), project.clone());
-    env.clone().spawn_background(what.clone(), async move {
+    env.clone().spawn_background(clearing(&project), async move {
         let clear = async || {
             let _no_other = locks.build(&project).await;
-            slots::clear(env.disk(), &project).await
+            clear_now(&env, &project).await
         };
-        until_done(&env, &what, clear).await;
+        until_done(&env, &clearing(&project), clear).await;
         Ok::<(), Infallible>(())
     });
+}
+
+async fn clear_now<E: Env>(env: &E, project: &ProjectName) -> io::Result<()> {
+    let served = env.serving().served(&project.to_string()).await?;
+    slots::clear(env.disk(), project, served).await
+}
+
+fn clearing(project: &ProjectName) -> String {
+    format!("removal of earlier builds of `{project}`")
 }
 
 /// Removes what nobody needs any more; a disk that does not take it is asked again, while nobody waits for it.

@@ -137,15 +137,19 @@ impl<E: Env> Deploy<'_, E> {
             Ok(recorder) => recorder,
             Err(error) => return Err(self.told(&Failure::Create(error))),
         };
-        let _live = self.registry.list(self.id, &recorder);
+        let live = self.registry.list(self.id, &recorder);
         let attempt = match self.attempt(&recorder, source).await {
             Ok(coverage) => self.succeed(&recorder, coverage).await,
             Err(failure) => Err(failure),
         };
-        match attempt {
+        let answer = match attempt {
             Ok(response) => Ok(response),
             Err(failure) => Err(self.fail(&recorder, &failure).await),
-        }
+        };
+        // The row is its store's again: what retention changes there is seen by all readers.
+        drop(live);
+        retention::apply(self.env, self.progress, &self.request.project, self.id).await;
+        answer
     }
 
     async fn create(&self, source: &Source) -> Result<Recorder<E>, StoreError> {
@@ -229,7 +233,8 @@ impl<E: Env> Deploy<'_, E> {
         let operation = self.operation(recorder).await?;
         let peers: Vec<NodeName> = self.env.members().into_iter().filter(|member| member != self.env.node()).collect();
         let mut coverage = Coverage::expecting(&peers);
-        let deadline = self.request.deployment_timeout + self.request.install.timeout + ANSWER_MARGIN;
+        // The peer may be at another deploy of the project first, which takes as long.
+        let deadline = 2 * (self.request.deployment_timeout + self.request.install.timeout) + ANSWER_MARGIN;
         dispatch(self.env, &peers, &operation, deadline, &self.lines(), |outcome| {
             self.settle(recorder, &mut coverage, outcome);
         })
@@ -296,7 +301,6 @@ impl<E: Env> Deploy<'_, E> {
     async fn succeed(&self, recorder: &Recorder<E>, coverage: Coverage) -> Result<Value, Failure> {
         self.emit_phase("success", PhaseStatus::Done);
         recorder.finish(Status::Success, None).await.map_err(Failure::Outcome)?;
-        retention::apply(self.env, self.progress, &self.request.project, self.id).await;
         Ok(json!({
             "message": format!("Successfully deployed: {}", self.request.project),
             "deployment_id": self.id,
@@ -314,7 +318,6 @@ impl<E: Env> Deploy<'_, E> {
         shorten_text(&mut message);
         let error = DeployFailure { message, code: failure.code(), phase: Some(failure.phase().to_owned()) };
         let _ = recorder.finish(Status::Failed, Some(error)).await;
-        retention::apply(self.env, self.progress, &self.request.project, self.id).await;
         self.told(failure)
     }
 

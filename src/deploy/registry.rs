@@ -29,7 +29,7 @@ impl<E> Default for Registry<E> {
 }
 
 impl<E: Env> Registry<E> {
-    /// Lists a recorder for as long as the listing is held: to the end of its deploy, and so past its terminal put.
+    /// Lists a recorder for as long as the listing is held: past its terminal put (spec 5).
     pub fn list(&self, id: Uuid, recorder: &Recorder<E>) -> Listing<E> {
         self.0.borrow_mut().insert(id, recorder.downgrade());
         Listing { id, registry: Rc::downgrade(&self.0) }

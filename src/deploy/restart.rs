@@ -5,7 +5,10 @@ use std::{io, time::Duration};
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::slots::{self, ProjectLocks, ProjectName};
+use super::{
+    build,
+    slots::{self, BuildId, ProjectLocks, ProjectName},
+};
 use crate::env::{Disk, Env, Serving};
 
 /// How long a switch to another build may take before the restart has failed.
@@ -74,16 +77,19 @@ pub async fn restart<E: Env>(
 ) -> Result<(), RestartError> {
     let _unchanged = locks.live(project).await;
     match live(env.disk(), project).await? {
-        live if live == id => switch(env, project, id).await,
-        newer => Err(RestartError::Superseded { by: newer }),
+        live if live.deployment == id => switch(env, project, &live).await?,
+        newer => return Err(RestartError::Superseded { by: newer.deployment }),
     }
+    // What was served before had to stay until now.
+    build::clear_later(env, locks, project);
+    Ok(())
 }
 
 /// Serves whatever is live of each project: what a node does when it starts. What cannot be served is told by `failed`.
 pub async fn serve_all<E: Env>(env: &E, mut failed: impl FnMut(&ProjectName, RestartError)) -> io::Result<()> {
     for project in slots::projects(env.disk()).await? {
         let served = match live(env.disk(), &project).await {
-            Ok(id) => switch(env, &project, id).await,
+            Ok(live) => switch(env, &project, &live).await,
             Err(error) => Err(error),
         };
         match served {
@@ -96,14 +102,16 @@ pub async fn serve_all<E: Env>(env: &E, mut failed: impl FnMut(&ProjectName, Res
     Ok(())
 }
 
-async fn live(disk: &impl Disk, project: &ProjectName) -> Result<Uuid, RestartError> {
+async fn live(disk: &impl Disk, project: &ProjectName) -> Result<BuildId, RestartError> {
     let live = slots::live_build(disk, project).await.map_err(RestartError::Unreadable)?;
-    Ok(live.ok_or_else(|| RestartError::NothingLive(project.clone()))?.deployment)
+    live.ok_or_else(|| RestartError::NothingLive(project.clone()))
 }
 
-async fn switch<E: Env>(env: &E, project: &ProjectName, id: Uuid) -> Result<(), RestartError> {
-    let (serving, name) = (env.serving(), project.to_string());
-    let switched = timeout(RESTART_MAX, serving.switch(&name, id, &slots::live_path(project))).await;
+/// Serves a build from its own directory: the live path leads elsewhere after the next deploy, and what is served stays what
+/// it is until the next switch.
+async fn switch<E: Env>(env: &E, project: &ProjectName, build: &BuildId) -> Result<(), RestartError> {
+    let (serving, name, id) = (env.serving(), project.to_string(), build.deployment);
+    let switched = timeout(RESTART_MAX, serving.switch(&name, id, &slots::build_path(project, build))).await;
     switched.map_err(|_| RestartError::TimedOut)?.map_err(RestartError::Refused)?;
     match serving.served(&name).await.map_err(RestartError::Refused)? {
         Some(served) if served == id => Ok(()),

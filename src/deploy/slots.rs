@@ -3,7 +3,7 @@
 //! A build is staged in a directory of its own, moved whole to `builds/<project>/<timestamp>-<origin>-<deployment>`, and goes
 //! live when `components/<project>`, a symbolic link, is replaced by a rename: at every instant the live path leads to a whole
 //! build, old or new. The link's target says which deployment a node runs, so the two cannot disagree. The previous build is
-//! let go once the new one is durable; [`recover`] clears what a crash left.
+//! let go once the new one is durable, and is served no more; [`recover`] clears what a crash left.
 
 use std::{
     cell::RefCell,
@@ -139,6 +139,11 @@ pub fn live_path(project: &ProjectName) -> PathBuf {
     Path::new(COMPONENTS).join(&project.0)
 }
 
+/// Where a build of a project stands, live or not.
+pub fn build_path(project: &ProjectName, build: &BuildId) -> PathBuf {
+    builds_path(project).join(build.directory())
+}
+
 fn builds_path(project: &ProjectName) -> PathBuf {
     Path::new(BUILDS).join(&project.0)
 }
@@ -171,7 +176,7 @@ impl Slots {
 
     /// Where it stands once it is put together.
     pub fn kept(&self) -> PathBuf {
-        builds_path(&self.project).join(self.build.directory())
+        build_path(&self.project, &self.build)
     }
 }
 
@@ -260,15 +265,16 @@ pub async fn swap(disk: &impl Disk, slots: &Slots) -> Result<(), SwapError> {
     }
 }
 
-/// Makes what is live durable, then lets go of every other build of the project. No deploy of it may be at work.
-pub async fn clear(disk: &impl Disk, project: &ProjectName) -> io::Result<()> {
+/// Makes what is live durable, then lets go of every other build of the project, but for the one that is `served`. No deploy
+/// of it may be at work.
+pub async fn clear(disk: &impl Disk, project: &ProjectName, served: Option<Uuid>) -> io::Result<()> {
     disk.sync_dir(Path::new(COMPONENTS)).await?;
     for (name, _) in disk.read_dir(Path::new(COMPONENTS)).await? {
         if is_fresh_link_of(project, &name) {
             disk.remove_all(&Path::new(COMPONENTS).join(name)).await?;
         }
     }
-    clear_builds(disk, project).await
+    clear_builds(disk, project, served).await
 }
 
 /// Moves the staged build to its place, whole and durable before any link leads there.
@@ -332,7 +338,8 @@ pub async fn recover(disk: &impl Disk) -> io::Result<Vec<(ProjectName, io::Error
     let mut strange = Vec::new();
     for (name, _) in disk.read_dir(Path::new(BUILDS)).await? {
         let Ok(project) = ProjectName::parse(&name) else { continue };
-        match clear_builds(disk, &project).await {
+        // A node that starts serves nothing yet.
+        match clear_builds(disk, &project, None).await {
             Err(cause) if is_strange(&cause) => strange.push((project, cause)),
             cleared => cleared?,
         }
@@ -340,10 +347,11 @@ pub async fn recover(disk: &impl Disk) -> io::Result<Vec<(ProjectName, io::Error
     Ok(strange)
 }
 
-async fn clear_builds(disk: &impl Disk, project: &ProjectName) -> io::Result<()> {
+async fn clear_builds(disk: &impl Disk, project: &ProjectName, served: Option<Uuid>) -> io::Result<()> {
     let live = live_build(disk, project).await?.map(|build| build.directory());
+    let is_served = |name: &str| served.is_some() && BuildId::parse(name).map(|build| build.deployment) == served;
     for (name, _) in disk.read_dir(&builds_path(project)).await? {
-        if Some(&name) != live.as_ref() {
+        if Some(&name) != live.as_ref() && !is_served(&name) {
             disk.remove_all(&builds_path(project).join(name)).await?;
         }
     }

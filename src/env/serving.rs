@@ -11,7 +11,8 @@ pub trait Serving {
     fn load(&self, project: &str, directory: &Path) -> impl Future<Output = io::Result<()>>;
 
     /// Serves the build of deployment `build`, which stands in `directory`, in place of what was served of `project`;
-    /// resolves once requests go to it. On an error what was served before is served on.
+    /// resolves once requests go to it. On an error what was served before is served on. The directory stays as it is for
+    /// as long as [`served`](Self::served) names the build.
     fn switch(&self, project: &str, build: Uuid, directory: &Path) -> impl Future<Output = io::Result<()>>;
 
     /// The deployment whose build answers requests to `project` now.

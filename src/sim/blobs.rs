@@ -1,7 +1,8 @@
 //! A simulated node's blobs. Chunks are shared by reference, never copied.
 //!
 //! The design claims to survive that the device is slow in any call, that a read gives less than there is, that any call
-//! fails, and that a loss of power leaves any part of a blob that was not complete, or nothing.
+//! fails, and that a loss of power leaves any part of a blob that was not complete, or nothing. It claims to notice that a
+//! whole blob was damaged at rest: nothing of it goes live, and nobody waits for it.
 
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
@@ -9,7 +10,7 @@ use bytes::Bytes;
 
 use super::{choice::Kind, tree::Loss, world::World};
 use crate::{
-    check::{Event, NodeIndex},
+    check::{Event, Fault, NodeIndex},
     env::{Beats, BlobError, BlobId, BlobState, BlobWatch, Blobs, Pulse},
 };
 
@@ -18,11 +19,67 @@ struct Blob {
     /// Pieces with the offset of each.
     pieces: Vec<(u64, Bytes)>,
     changes: Pulse,
+    /// What befalls it once it is whole, and before which of its reads.
+    fate: Option<(Damage, u32)>,
 }
+
+/// What a device does to a blob that it had taken as a whole.
+#[derive(Clone, Copy)]
+enum Damage {
+    Gone,
+    Short,
+    Changed,
+}
+
+/// The bound of the choice between a blob that stays as it is, and each [`Damage`].
+const DAMAGE_BOUND: u32 = 4;
+
+/// Before which reads of a blob it may be damaged.
+const DAMAGED_AT_BOUND: u32 = 12;
 
 impl Blob {
     fn missing() -> Self {
-        Self { state: BlobState::Missing, pieces: Vec::new(), changes: Pulse::default() }
+        Self { state: BlobState::Missing, pieces: Vec::new(), changes: Pulse::default(), fate: None }
+    }
+
+    /// Counts a read of a whole blob; the damage that comes before it, if any does.
+    fn comes_to_read(&mut self) -> Option<Damage> {
+        match &mut self.fate {
+            Some((_, reads_left @ 1..)) => {
+                *reads_left -= 1;
+                None
+            }
+            fate => fate.take().map(|(damage, _)| damage),
+        }
+    }
+
+    fn damage(&mut self, damage: Damage) {
+        match damage {
+            Damage::Gone => {
+                self.pieces.clear();
+                self.state = BlobState::Missing;
+            }
+            Damage::Short => {
+                self.cut_off(self.written() / 2);
+                self.state = BlobState::Complete { bytes: self.written() };
+            }
+            Damage::Changed => {
+                let Some((_, piece)) = self.pieces.last_mut() else { return };
+                let mut changed = piece.to_vec();
+                if let Some(byte) = changed.last_mut() {
+                    *byte ^= 1;
+                }
+                *piece = changed.into();
+            }
+        }
+    }
+
+    /// Keeps the first `left` bytes.
+    fn cut_off(&mut self, left: u64) {
+        self.pieces.retain(|(offset, _)| *offset < left);
+        if let Some((offset, piece)) = self.pieces.last_mut() {
+            piece.truncate((left - *offset) as usize);
+        }
     }
 
     fn written(&self) -> u64 {
@@ -32,10 +89,7 @@ impl Blob {
     /// Takes what a loss of power takes of a blob that is not complete; it is gone when no byte is left.
     fn tear(&mut self, loss: Loss, index: usize) {
         let left = loss.leaves(self.written() as usize, index) as u64;
-        self.pieces.retain(|(offset, _)| *offset < left);
-        if let Some((offset, piece)) = self.pieces.last_mut() {
-            piece.truncate((left - *offset) as usize);
-        }
+        self.cut_off(left);
         self.state = match left {
             0 => BlobState::Missing,
             bytes => BlobState::Writing { bytes },
@@ -92,6 +146,29 @@ impl SimBlobs {
         }
     }
 
+    fn draw_fate(&self) -> Option<(Damage, u32)> {
+        let damage = match self.world.draw(Some(self.node), Kind::BlobDamaged, DAMAGE_BOUND) {
+            0 => return None,
+            1 => Damage::Gone,
+            2 => Damage::Short,
+            _ => Damage::Changed,
+        };
+        Some((damage, self.world.draw(Some(self.node), Kind::BlobDamagedAt, DAMAGED_AT_BOUND)))
+    }
+
+    /// What its device does to a whole blob comes to light when it is read.
+    fn may_be_damaged(&self, id: BlobId) {
+        let damage = self.blobs.borrow_mut().get_mut(&id).filter(|blob| is_whole(blob)).and_then(Blob::comes_to_read);
+        let Some(damage) = damage else { return };
+        let fault = Fault::Failed { what: Kind::BlobDamaged.as_str().into() };
+        self.world.record(Some(self.node), Event::Fault(fault));
+        // Nothing stands in the way: the change cannot fail.
+        let _ = self.change(id, |blob| {
+            blob.damage(damage);
+            Ok(())
+        });
+    }
+
     /// Changes a blob and tells those who watch it.
     fn change<T>(&self, id: BlobId, change: impl FnOnce(&mut Blob) -> Result<T, BlobError>) -> Result<T, BlobError> {
         let mut blobs = self.blobs.borrow_mut();
@@ -101,6 +178,10 @@ impl SimBlobs {
         blob.changes.beat();
         Ok(changed)
     }
+}
+
+fn is_whole(blob: &Blob) -> bool {
+    matches!(blob.state, BlobState::Complete { .. })
 }
 
 fn while_writing(id: BlobId, blob: &Blob) -> Result<(), BlobError> {
@@ -120,6 +201,7 @@ impl Blobs for SimBlobs {
         self.may_fail().await?;
         self.change(id, |blob| {
             blob.pieces.clear();
+            blob.fate = None;
             blob.state = BlobState::Writing { bytes: 0 };
             Ok(())
         })
@@ -137,11 +219,13 @@ impl Blobs for SimBlobs {
     }
 
     async fn complete(&self, id: BlobId) -> Result<(), BlobError> {
+        let fate = self.draw_fate();
         self.world.delay(self.node, Kind::BlobComplete).await;
         self.may_fail().await?;
         self.change(id, |blob| {
             while_writing(id, blob)?;
             blob.state = BlobState::Complete { bytes: blob.written() };
+            blob.fate = fate;
             Ok(())
         })
     }
@@ -177,6 +261,7 @@ impl Blobs for SimBlobs {
     async fn read(&self, id: BlobId, offset: u64, bytes_max: usize) -> Result<Bytes, BlobError> {
         self.world.delay(self.node, Kind::BlobRead).await;
         self.may_fail().await?;
+        self.may_be_damaged(id);
         let piece = self.blobs.borrow().get(&id).map_or_else(Bytes::new, |blob| blob.piece_at(offset));
         let piece = piece.slice(..piece.len().min(bytes_max));
         let part = piece.slice(..self.world.draw_cut(self.node, Kind::BlobCut, piece.len()));

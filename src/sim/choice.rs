@@ -100,6 +100,10 @@ kinds! {
     DiskFails = "disk-fails", Failure;
     /// A blob operation fails: the device is full, or broken for a moment.
     BlobFails = "blob-fails", Failure;
+    /// A whole blob is damaged at rest: 1 it is gone, 2 its end is, 3 a byte of it differs.
+    BlobDamaged = "blob-damaged", Failure;
+    /// Before which of its reads.
+    BlobDamagedAt = "blob-damaged-at", Workload;
     /// A program cannot be started.
     SpawnFails = "spawn-fails", Failure;
     /// A process's output is cut.

@@ -100,14 +100,16 @@ impl SimEnv {
 }
 
 impl SimEnv {
-    /// What is staged, links that never went live, and builds that no link leads to.
+    /// What is staged, links that never went live, and builds that no link leads to and that are not served.
     fn leftovers(&self) -> Vec<String> {
         let disk = &self.0.disk;
         let links = self.within("components");
         let live: Vec<String> = links.iter().map(|link| disk.resolve(link)).collect();
         let builds = self.within("builds").into_iter().flat_map(|project| self.within(&project));
         let dead_links = links.into_iter().filter(|link| link.starts_with("components/."));
-        let unused = builds.filter(|build| !live.contains(build));
+        let served = self.0.serving.all();
+        let is_served = |build: &str| served.values().any(|served| build.ends_with(&served.to_string()));
+        let unused = builds.filter(|build| !live.contains(build) && !is_served(build));
         self.within("staging").into_iter().chain(dead_links).chain(unused).collect()
     }
 

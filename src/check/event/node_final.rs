@@ -19,7 +19,7 @@ pub struct NodeFinal {
     pub blobs: BTreeMap<BlobId, BlobState>,
     /// The live build of each project.
     pub live: BTreeMap<String, TreeDigest>,
-    /// Paths that are neither a live build nor part of one.
+    /// Paths that are neither a live or served build nor part of one.
     pub leftovers: Vec<String>,
     /// Processes that still run.
     pub processes: Vec<u32>,

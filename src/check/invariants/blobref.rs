@@ -15,7 +15,7 @@ use crate::{
 pub(super) const BLOBREF: Invariant = Invariant {
     name: "BLOBREF",
     sentence: "a row that a node commits itself names a whole blob, no whole blob goes or begins anew while the row there \
-               names it, and in the end each blob that a row names is whole, or its failure is recorded where its origin \
+               names it, unless its device damages it, and in the end each blob that a row names is whole, or its failure is recorded where its origin \
                does not hold it whole either",
     check,
 };
@@ -30,17 +30,21 @@ fn check(facts: &Facts<'_>) -> Judgement {
             Event::PutCommitted { record, .. } => {
                 node.show(record);
                 if let Some(blob) = record.blob {
-                    inquiry.look(|| node.names_what_is_not_whole(at, index, blob));
+                    inquiry.look(|| {
+                        node.names_what_is_not_whole(at, index, blob).filter(|_| !facts.was_damaged(index, blob, at))
+                    });
                 }
             }
             Event::Replicated { record, taken: true } => node.show(record),
             Event::Blob { id, state } => {
                 let before = node.blobs.insert(*id, (at, state.clone()));
-                inquiry.look(|| node.loses_what_is_named(at, index, *id, before));
+                inquiry.look(|| {
+                    node.loses_what_is_named(at, index, *id, before).filter(|_| !facts.was_damaged(index, *id, at))
+                });
             }
             Event::Final(last) => {
                 for record in &last.rows {
-                    inquiry.look(|| absent_in_the_end(at, index, record, last));
+                    inquiry.look(|| absent_in_the_end(facts, at, index, record, last));
                     inquiry.look(|| given_up_in_vain(facts, at, index, record, last));
                 }
             }
@@ -100,10 +104,16 @@ impl Node {
 }
 
 /// Nothing is under way any more: what is not whole never will be.
-fn absent_in_the_end<'a>(at: At, node: NodeIndex, record: &Record, last: &NodeFinal) -> Option<Finding<'a>> {
+fn absent_in_the_end<'a>(
+    facts: &Facts<'_>,
+    at: At,
+    node: NodeIndex,
+    record: &Record,
+    last: &NodeFinal,
+) -> Option<Finding<'a>> {
     let blob = record.blob?;
     let state = last.blobs.get(&blob).unwrap_or(&BlobState::Missing);
-    let told = is_whole(state) || matches!(state, BlobState::Failed { .. });
+    let told = is_whole(state) || matches!(state, BlobState::Failed { .. }) || facts.was_damaged(node, blob, at);
     (!told).then(|| Finding {
         kind: "a row names a blob that never came",
         at,
@@ -129,7 +139,7 @@ fn given_up_in_vain<'a>(
     let writer = facts.node_named(record.version.node.as_str())?;
     let source = facts.last.get(&writer)?;
     let names = source.rows.iter().any(|row| row.key == record.key && row.blob == Some(blob));
-    let holds = names && source.blobs.get(&blob).is_some_and(is_whole);
+    let holds = names && source.blobs.get(&blob).is_some_and(is_whole) && !facts.was_damaged(writer, blob, at);
     (holds && facts.is_shared(writer, node)).then(|| Finding {
         kind: "a blob that its origin holds is given up",
         at,

@@ -68,7 +68,7 @@ fn gives_payload_up<'a>(facts: &Facts<'_>, operation: &Operation) -> Option<Find
     let deploy = facts.deploys.iter().find(|deploy| deploy.id == Some(operation.id))?;
     let row = facts.row_at(operation.node, &deploy.key()?, *at)?;
     let blob = row.record.blob?;
-    let here = || facts.between(0, *at).filter(|(_, entry)| entry.node == Some(operation.node));
+    let here = || facts.on(operation.node, 0, *at);
     let has_begun = here().any(|(read, entry)| {
         read > operation.received && matches!(entry.event, Event::BlobRead { id, bytes, .. } if id == blob && bytes > 0)
     });

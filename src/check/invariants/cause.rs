@@ -65,6 +65,7 @@ fn causes_of_deploy(facts: &Facts<'_>, deploy: &Deploy, at: At) -> Vec<String> {
     }
     if let Some(missing) =
         deploy.asked.missing_entry.as_ref().filter(|_| failures_of_devices(facts, deploy, at).is_empty())
+        && !blames_damage(facts, deploy, at)
     {
         return vec![missing.clone().into_owned()];
     }
@@ -100,7 +101,7 @@ fn bad_exit(facts: &Facts<'_>, id: uuid::Uuid, node: NodeIndex, at: At) -> Optio
 
 /// What failed on a deploy's origin: a failure before any peer is asked names one of these, if there are any.
 fn failures_of_devices(facts: &Facts<'_>, deploy: &Deploy, at: At) -> Vec<String> {
-    let here = facts.between(deploy.requested, at).filter(|(_, entry)| entry.node == Some(deploy.origin));
+    let here = facts.on(deploy.origin, deploy.requested, at);
     let causes = here.filter_map(|(_, entry)| match &entry.event {
         Event::PutRefused { cause, .. } => Some(cause.clone()),
         Event::Fault(Fault::Failed { what }) => {
@@ -112,6 +113,14 @@ fn failures_of_devices(facts: &Facts<'_>, deploy: &Deploy, at: At) -> Vec<String
         _ => None,
     });
     causes.collect()
+}
+
+/// Does a failure blame the payload, which its origin's device has damaged? What the archive's reader says of damaged bytes
+/// is its own affair.
+fn blames_damage(facts: &Facts<'_>, deploy: &Deploy, at: At) -> bool {
+    let code = deploy.failure().and_then(|(_, failure)| failure["code"].as_str()).unwrap_or_default();
+    let blames_payload = code == "bad_archive" || code.starts_with("payload_");
+    blames_payload && facts.failed_between(deploy.origin, "blob-damaged", deploy.requested, at)
 }
 
 /// What devices say when they fail, by kind of fault.
@@ -126,6 +135,9 @@ const FAILURES: [(&str, &str); 5] = [
 fn names_no_failure<'a>(facts: &Facts<'_>, deploy: &Deploy, at: At, failure: &Value) -> Option<Finding<'a>> {
     let known = deploy.aborted.is_some() || failure["code"] == "superseded" || deploy.blames_component(failure);
     if known || !facts.peers_asked(deploy, at).is_empty() || bad_exit(facts, deploy.id?, deploy.origin, at).is_some() {
+        return None;
+    }
+    if blames_damage(facts, deploy, at) {
         return None;
     }
     let failures = failures_of_devices(facts, deploy, at);

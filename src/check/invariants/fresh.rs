@@ -94,9 +94,8 @@ fn gather<'a>(facts: &'a Facts<'_>) -> BTreeMap<&'a Key, Course<'a>> {
     let mut courses: BTreeMap<&Key, Course<'_>> = BTreeMap::new();
     for put in &facts.puts {
         let fresh = || {
-            let here = facts.between(0, facts.end()).filter(|(_, entry)| entry.node == Some(put.node));
-            let deaths = here.filter(|(_, entry)| matches!(entry.event, Event::Crashed { .. })).map(|(at, _)| at);
-            Course { key: &put.key, origin: put.node, puts: Vec::new(), emitted: Vec::new(), deaths: deaths.collect() }
+            let deaths = facts.deaths(put.node, 0, facts.end()).to_vec();
+            Course { key: &put.key, origin: put.node, puts: Vec::new(), emitted: Vec::new(), deaths }
         };
         courses.entry(&put.key).or_insert_with(fresh).puts.push(put);
     }
@@ -135,7 +134,7 @@ fn is_not_flushed<'a>(facts: &Facts<'_>, course: &Course<'_>, seq: u64, sealed: 
 /// Where a put ended: committed or refused. `None` when its node died first.
 fn ended(facts: &Facts<'_>, node: NodeIndex, put: &Put) -> Option<At> {
     put.committed.or_else(|| {
-        let mut here = facts.between(put.started, facts.end()).filter(|(_, entry)| entry.node == Some(node));
+        let mut here = facts.on(node, put.started, facts.end());
         here.find(|(_, entry)| matches!(entry.event, Event::PutRefused { put: refused, .. } if refused == put.number))
             .map(|(at, _)| at)
     })

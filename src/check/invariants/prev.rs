@@ -74,7 +74,7 @@ fn nothing_is_live<'a>(facts: &Facts<'_>, change: &Change<'_>) -> Option<Finding
 
 /// A loss of power leaves what the node last answered for, or what has come to be live since.
 fn lost_with_the_power<'a>(facts: &Facts<'_>, before: &[Change<'_>], change: &Change<'_>) -> Option<Finding<'a>> {
-    let mut earlier = facts.between(0, change.at).rev().filter(|(_, entry)| entry.node == Some(change.node));
+    let mut earlier = facts.on(change.node, 0, change.at).rev();
     let (lost, _) = earlier
         .find(|(_, entry)| !matches!(entry.event, Event::Live { .. } | Event::Blob { .. }))
         .filter(|(_, entry)| matches!(entry.event, Event::Crashed { death: Death::PowerLoss }))?;

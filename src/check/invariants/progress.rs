@@ -134,7 +134,7 @@ impl Subscriber {
 fn goes_in_circles<'a>(facts: &Facts<'_>, at: At, node: NodeIndex, to: NodeIndex, tries: &[At]) -> Option<Finding<'a>> {
     let first = *tries.first().filter(|_| tries.len() > TRIES_MAX)?;
     let what = format!("link to {to}");
-    let mut told = facts.between(first, at).rev().filter(|(_, entry)| entry.node == Some(node));
+    let mut told = facts.on(node, first, at).rev();
     let cause = told.find_map(|(_, entry)| match &entry.event {
         Event::Journal(Journal::Dropped { what: told, cause }) if *told == what => Some(cause.as_str()),
         _ => None,

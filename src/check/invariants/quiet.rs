@@ -46,62 +46,36 @@ fn check(facts: &Facts<'_>) -> Judgement {
     inquiry.done()
 }
 
-/// A peer that has read how a deployment ended lets its build alone (museum P18).
-fn goes_live_after_its_end<'a>(facts: &Facts<'_>, operation: &Operation) -> Option<Finding<'a>> {
-    let end = operation.answered.as_ref().map_or(facts.end(), |(at, _)| *at);
-    let link = format!("components/.next-{}-", operation.id);
-    let here = facts.between(operation.received, end).filter(|(_, entry)| entry.node == Some(operation.node));
-    let (mut live, mut read) = (None, None);
-    for (at, entry) in here {
-        match &entry.event {
-            Event::Got { key, found: Ok(Some(record)) } if **key == *operation.id.to_string() => {
-                read = Some((at, facts.read_row(record)));
-            }
-            Event::Renamed { from, to, .. } if from.starts_with(&link) && to.starts_with("components/") => {
-                live = Some(at);
-                break;
-            }
-            _ => {}
-        }
-    }
-    if let Some(finding) = live.and_then(|live| goes_live_long_after_its_end(facts, operation, live)) {
-        return Some(finding);
-    }
-    let (at, (read, row)) = (live?, read.filter(|(_, row)| row.is_terminal())?);
-    Some(Finding {
-        kind: "a build goes live after its deployment's end",
-        at,
-        node: Some(operation.node),
-        why: format!(
-            "{} had read that deployment {} was {}, and put it live",
-            operation.node, operation.id, row.status
-        ),
-        witnesses: vec![read],
-    })
-}
-
 /// What a peer's last look at the row and the swap behind it take, beside what faults make of them.
 const SWAP_MAX_MS: u64 = 1_000;
 
-/// Nor does a peer let time pass between its last look at the row and the swap, in which the row there comes to tell the
-/// end: it looks right before.
-fn goes_live_long_after_its_end<'a>(facts: &Facts<'_>, operation: &Operation, live: At) -> Option<Finding<'a>> {
+/// A peer that has read how a deployment ended lets its build alone (museum P18), and it looks right before its swap, so
+/// that no time passes in which the end could come unseen.
+fn goes_live_after_its_end<'a>(facts: &Facts<'_>, operation: &Operation) -> Option<Finding<'a>> {
+    let live = goes_live(facts, operation)?;
     let key = operation.id.to_string().into();
     let mut ends = facts.shown.iter().filter(|shown| shown.node == operation.node && shown.record.key == key);
     let end = ends.find(|shown| shown.at < live && shown.row.is_terminal())?;
-    let mut before =
-        facts.between(operation.received, live).rev().filter(|(_, entry)| entry.node == Some(operation.node));
-    let look = before.find(|(_, entry)| matches!(&entry.event, Event::Got { key: of, .. } if *of == key));
-    let look = look.map_or(operation.received, |(at, _)| at);
-    let slow_ms = facts.delayed_ms(operation.node, &["disk", "get"], look, live);
+    let looks = looks(facts, operation, live);
+    let took = |look: At| facts.at_ms(live) - facts.at_ms(look);
+    let slow_ms = |look: At| facts.delayed_ms(operation.node, &["disk", "get"], look, live);
+    // Readers on the node look as well: it is enough that one of the looks can be the peer's last.
+    let late = !looks.iter().any(|(look, _)| took(*look) <= SWAP_MAX_MS + slow_ms(*look));
     let unreadable = facts.failed_between(operation.node, "get-refused", operation.received, live);
-    let late = facts.at_ms(live) > facts.at_ms(look) + SWAP_MAX_MS + slow_ms;
-    (late && !unreadable).then(|| Finding {
-        kind: "a build goes live long after its deployment's end",
+    let told_in_time = looks.iter().any(|(look, ended)| !ended && took(*look) <= slow_ms(*look));
+    let (kind, why) = if late && !unreadable {
+        ("a build goes live long after its deployment's end", "it did not look again".to_owned())
+    } else if looks.last().is_some_and(|(_, ended)| *ended) && !told_in_time {
+        ("a build goes live after its deployment's end", "it had read that".to_owned())
+    } else {
+        return None;
+    };
+    Some(Finding {
+        kind,
         at: live,
         node: Some(operation.node),
         why: format!(
-            "the row on {} told from {} ms on that deployment {} was {}, and its build went live there",
+            "the row on {} told from {} ms on that deployment {} was {}, and its build went live there: {why}",
             operation.node,
             facts.at_ms(end.at),
             operation.id,
@@ -111,10 +85,38 @@ fn goes_live_long_after_its_end<'a>(facts: &Facts<'_>, operation: &Operation, li
     })
 }
 
+/// When a peer puts the operation's build live.
+fn goes_live(facts: &Facts<'_>, operation: &Operation) -> Option<At> {
+    let end = operation.answered.as_ref().map_or(facts.end(), |(at, _)| *at);
+    let link = format!("components/.next-{}-", operation.id);
+    let mut here = facts.on(operation.node, operation.received, end);
+    let live = here.find(|(_, entry)| match &entry.event {
+        Event::Renamed { from, to, .. } => from.starts_with(&link) && to.starts_with("components/"),
+        _ => false,
+    });
+    live.map(|(at, _)| at)
+}
+
+/// Every look at the row on the peer's node from the operation on, and whether it told an end.
+fn looks(facts: &Facts<'_>, operation: &Operation, to: At) -> Vec<(At, bool)> {
+    let wanted = operation.id.to_string();
+    let here = facts.on(operation.node, operation.received, to);
+    let looks = here.filter_map(|(at, entry)| match &entry.event {
+        Event::Got { key, found } if **key == *wanted => {
+            let ended = found
+                .as_ref()
+                .is_ok_and(|found| found.as_ref().is_some_and(|record| facts.read_row(record).is_terminal()));
+            Some((at, ended))
+        }
+        _ => None,
+    });
+    looks.collect()
+}
+
 fn noise<'a>(facts: &Facts<'_>, id: Uuid, node: NodeIndex, ended: At) -> Option<Finding<'a>> {
     let staging = format!("staging/{id}");
     let processes = facts.processes_of(id, node);
-    let mut later = facts.between(ended + 1, facts.end()).filter(|(_, entry)| entry.node == Some(node));
+    let mut later = facts.on(node, ended + 1, facts.end());
     let (at, entry) = later.find(|(_, entry)| match &entry.event {
         Event::Written { path, .. } | Event::Renamed { from: path, .. } => path.starts_with(&staging),
         Event::ProcessStarted { command, .. } => command.directory.starts_with(&staging),

@@ -67,7 +67,7 @@ fn finding<'a>(kind: &'a str, at: At, reading: &Reading<'_>, why: String) -> Fin
 fn emitted<'a>(facts: &'a Facts<'_>, key: &Key) -> Vec<(&'a str, &'a serde_json::Value)> {
     let first = facts.puts.iter().find(|put| put.key == *key);
     let Some(origin) = first.map(|put| put.node) else { return Vec::new() };
-    let events = facts.between(0, facts.end()).filter(|(_, entry)| entry.node == Some(origin));
+    let events = facts.on(origin, 0, facts.end());
     let events = events.filter_map(|(_, entry)| match &entry.event {
         Event::Journal(Journal::Progress { deployment_id, event, data }) if **key == *deployment_id.to_string() => {
             Some((event.as_ref(), data))

@@ -67,9 +67,7 @@ fn wrong_stream<'a>(facts: &Facts<'_>, index: usize) -> Option<Finding<'a>> {
     let deploy = &facts.deploys[index];
     let (id, (at, answer)) = (deploy.id?, deploy.answer.as_ref()?);
     let mut seen: BTreeMap<bool, Vec<_>> = BTreeMap::new();
-    for (_, entry) in
-        facts.between(deploy.requested, facts.end()).filter(|(_, entry)| entry.node == Some(deploy.origin))
-    {
+    for (_, entry) in facts.on(deploy.origin, deploy.requested, facts.end()) {
         match &entry.event {
             Event::ClientSaw { deploy, event, data } if *deploy as usize == index => {
                 seen.entry(true).or_default().push((event.as_ref(), data));

@@ -2,10 +2,16 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use uuid::Uuid;
 
 use crate::{
-    deploy::{blob_stream::BlobStream, budget::Budget, row::Deployment},
+    deploy::{
+        blob_stream::{BlobReadError, BlobStream},
+        budget::Budget,
+        hashing::Hashing,
+        row::Deployment,
+    },
     env::{BlobId, Env},
 };
 
@@ -66,7 +72,41 @@ impl<E: Env> Payload<E> {
     }
 
     /// The bytes from the first one on. Waits for those that are in flight, and reads nothing that is not asked for.
-    pub fn stream(&self) -> BlobStream<'_, E::Blobs> {
-        BlobStream::new(self.env.blobs(), self.blob, Budget::starting_now(READ_MAX))
+    pub fn stream(&self) -> PayloadStream<'_, E> {
+        let blob = BlobStream::new(self.env.blobs(), self.blob, Budget::starting_now(READ_MAX));
+        PayloadStream { payload: self, blob, hashing: Hashing::default() }
+    }
+
+    fn is(&self, read: &Hashing) -> bool {
+        let same_hash = self.hash.as_ref().is_none_or(|hash| *hash == read.hash());
+        same_hash && self.bytes.is_none_or(|bytes| bytes == read.bytes())
+    }
+}
+
+/// A payload's bytes, held against its row as they go by.
+pub struct PayloadStream<'a, E: Env> {
+    payload: &'a Payload<E>,
+    blob: BlobStream<'a, E::Blobs>,
+    hashing: Hashing,
+}
+
+impl<E: Env> PayloadStream<'_, E> {
+    /// The next bytes; `None` at the end of the whole payload.
+    ///
+    /// # Errors
+    /// When it does not come whole, and in the place of its end when it was not what its row says: no reader takes damaged
+    /// bytes for the payload.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, BlobReadError> {
+        let piece = self.blob.next().await?;
+        match &piece {
+            Some(piece) => self.hashing.update(piece),
+            None if self.payload.is(&self.hashing) => {}
+            None => {
+                let (hash, bytes) = (self.hashing.hash(), self.hashing.bytes());
+                let why = format!("this node's copy is damaged: it has sha256 {hash} over {bytes} bytes");
+                return Err(BlobReadError::Incomplete { id: self.payload.blob, why });
+            }
+        }
+        Ok(piece)
     }
 }

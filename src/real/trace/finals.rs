@@ -30,14 +30,14 @@ pub(super) fn holdings(directory: &Path, last: &LifeTrace) -> Result<NodeFinal, 
         rows: rows_at(&directory.join("store/rows.redb"))?,
         blobs: RealBlobs::states(&directory.join("store/blobs"))?,
         live: live_builds(directory)?,
-        leftovers: leftovers(directory)?,
+        leftovers: leftovers(directory, last)?,
         processes: running(last),
         served: served(last),
     })
 }
 
-/// What is staged, links that never went live, and builds that no link leads to.
-pub(super) fn leftovers(directory: &Path) -> io::Result<Vec<String>> {
+/// What is staged, links that never went live, and builds that no link leads to and that are not served.
+pub(super) fn leftovers(directory: &Path, last: &LifeTrace) -> io::Result<Vec<String>> {
     let within = |folder: &str| -> io::Result<Vec<String>> {
         Ok(names(&directory.join(folder))?.into_iter().map(|name| format!("{folder}/{name}")).collect())
     };
@@ -45,9 +45,11 @@ pub(super) fn leftovers(directory: &Path) -> io::Result<Vec<String>> {
     let live: Vec<_> = links.iter().map(|link| target_of(directory, Path::new(link))).collect();
     let mut leftovers = within("staging")?;
     leftovers.extend(links.into_iter().filter(|link| link.starts_with("components/.")));
+    let served = served(last);
     for project in within("builds")? {
-        leftovers
-            .extend(within(&project)?.into_iter().filter(|build| !live.iter().any(|live| live == Path::new(build))));
+        let is_served = |build: &str| served.values().any(|served| build.ends_with(&served.to_string()));
+        let is_live = |build: &str| live.iter().any(|live| live == Path::new(build));
+        leftovers.extend(within(&project)?.into_iter().filter(|build| !is_live(build) && !is_served(build)));
     }
     Ok(leftovers)
 }

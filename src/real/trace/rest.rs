@@ -49,7 +49,7 @@ fn is_quiet(directory: &Path, trace: &NodeTrace, rows: &Rows) -> bool {
     blobs_rest
         && all_came
         && rows.values().all(has_ended)
-        && finals::leftovers(directory).is_ok_and(|left| left.is_empty())
+        && finals::leftovers(directory, last).is_ok_and(|left| left.is_empty())
         && finals::running(last).is_empty()
         && all_answered(trace)
 }

@@ -69,6 +69,8 @@ fn subject(kind: Kind) -> String {
         Kind::Disk => "the {} file operation",
         Kind::DiskFails => "the {} file operation fails",
         Kind::BlobFails => "the {} blob operation fails",
+        Kind::BlobDamaged => "the {} blob is damaged at rest",
+        Kind::BlobDamagedAt => "before which read the {} blob is damaged",
         Kind::SpawnFails => "the {} program cannot be started",
         Kind::OutputCut | Kind::OutputDelay => "the {} piece of a process's output",
         Kind::LoadRefused => "the {} build that is tried out is refused",

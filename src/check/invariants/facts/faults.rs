@@ -3,19 +3,13 @@
 use super::{At, Facts};
 use crate::{
     check::{Event, Fault, NodeIndex},
-    env::Port,
+    env::{BlobId, Port},
 };
 
 impl Facts<'_> {
-    /// When a node first died between two places.
-    pub fn first_crash(&self, node: NodeIndex, from: At, to: At) -> Option<At> {
-        let mut here = self.between(from, to).filter(|(_, entry)| entry.node == Some(node));
-        here.find(|(_, entry)| matches!(entry.event, Event::Crashed { .. })).map(|(at, _)| at)
-    }
-
     /// Was there a moment between two places at which a node took no operations, because it had died or was not up yet?
     pub fn was_away(&self, node: NodeIndex, from: At, to: At) -> bool {
-        let here = self.between(0, to).filter(|(_, entry)| entry.node == Some(node));
+        let here = self.on(node, 0, to);
         let changes = here.filter_map(|(at, entry)| match entry.event {
             Event::Crashed { .. } => Some((at, false)),
             Event::Listening { port: Port::Operations } => Some((at, true)),
@@ -42,13 +36,33 @@ impl Facts<'_> {
 
     /// Did something of this kind fail on a node between two places?
     pub fn failed_between(&self, node: NodeIndex, kind: &str, from: At, to: At) -> bool {
-        let mut here = self.between(from, to).filter(|(_, entry)| entry.node == Some(node));
+        let mut here = self.faults_on(node, from, to);
         here.any(|(_, entry)| matches!(&entry.event, Event::Fault(fault) if fault.failed() == Some(kind)))
+    }
+
+    /// Did a node's device damage a blob that it had held whole, before `to`? The change itself is told right behind the fault.
+    pub fn was_damaged(&self, node: NodeIndex, blob: BlobId, to: At) -> bool {
+        self.damages(to).any(|(where_, what)| where_ == node && what == blob)
+    }
+
+    /// Did any node's?
+    pub fn was_damaged_somewhere(&self, blob: BlobId, to: At) -> bool {
+        self.damages(to).any(|(_, what)| what == blob)
+    }
+
+    fn damages(&self, to: At) -> impl Iterator<Item = (NodeIndex, BlobId)> {
+        let faults = self
+            .between(0, to)
+            .filter(|(_, entry)| matches!(&entry.event, Event::Fault(fault) if fault.failed() == Some("blob-damaged")));
+        faults.filter_map(|(at, entry)| match self.trace.entries().get(at + 1)?.event {
+            Event::Blob { id, .. } => Some((entry.node?, id)),
+            _ => None,
+        })
     }
 
     /// How much longer faults of these kinds made things take on a node between two places, in all; milliseconds.
     pub fn delayed_ms(&self, node: NodeIndex, kinds: &[&str], from: At, to: At) -> u64 {
-        let delays = self.between(from, to).filter(|(_, entry)| entry.node == Some(node));
+        let delays = self.faults_on(node, from, to);
         delays
             .filter_map(|(_, entry)| match &entry.event {
                 Event::Fault(Fault::Delayed { what, ms }) if kinds.contains(&&**what) => Some(*ms),

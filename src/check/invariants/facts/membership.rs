@@ -58,7 +58,7 @@ impl Facts<'_> {
 
     /// Was there a moment between two places at which `node` knew that `other` is a member (or that it is not)?
     pub fn knew(&self, node: NodeIndex, other: NodeIndex, is_member: bool, from: At, to: At) -> bool {
-        let news = self.between(0, to).filter(|(_, entry)| entry.node == Some(node));
+        let news = self.on(node, 0, to);
         let news = news.filter_map(|(at, entry)| match &entry.event {
             Event::MembersKnown(members) => Some((at, members.contains(&other))),
             _ => None,
@@ -82,7 +82,7 @@ impl Facts<'_> {
     fn built(&self, deploy: &Deploy, at: At) -> Option<At> {
         let Some(id) = deploy.id else { return Some(deploy.requested) };
         let link = format!("components/.next-{id}-");
-        let mut here = self.between(deploy.requested, at).filter(|(_, entry)| entry.node == Some(deploy.origin));
+        let mut here = self.on(deploy.origin, deploy.requested, at);
         let (live, _) = here.find(|(_, entry)| match &entry.event {
             Event::Renamed { from, to, .. } => from.starts_with(&link) && to.starts_with("components/"),
             _ => false,

@@ -2,6 +2,7 @@
 
 mod faults;
 mod membership;
+mod places;
 mod processes;
 mod row;
 
@@ -14,7 +15,10 @@ use serde_json::Value;
 use uuid::Uuid;
 
 pub use self::row::Row;
-use self::row::{Rows, unreadable};
+use self::{
+    places::Places,
+    row::{Rows, unreadable},
+};
 pub(super) use self::{
     processes::deployment_of,
     row::{LogEntry, rank_of},
@@ -44,6 +48,7 @@ pub struct Facts<'a> {
     pub operations: Vec<Operation>,
     /// What nodes hold at the end.
     pub last: BTreeMap<NodeIndex, Rc<NodeFinal>>,
+    places: Places,
 }
 
 /// A client's deploy.
@@ -145,6 +150,7 @@ impl<'a> Facts<'a> {
             puts: Vec::new(),
             operations: Vec::new(),
             last: BTreeMap::new(),
+            places: Places::of(trace),
         };
         let mut rows = Rows::default();
         let mut dead = BTreeSet::new();
@@ -295,7 +301,7 @@ impl<'a> Facts<'a> {
     /// The builds of a project that went live on a node, in order: what its live path came to lead to.
     pub fn lives(&self, node: NodeIndex, project: &str) -> Vec<(At, TreeDigest)> {
         let live = format!("components/{project}");
-        let here = self.between(0, self.end()).filter(|(_, entry)| entry.node == Some(node));
+        let here = self.on(node, 0, self.end());
         let lives = here.filter_map(|(at, entry)| match &entry.event {
             Event::Renamed { to, tree, .. } if *to == live => Some((at, *tree)),
             _ => None,
@@ -306,7 +312,7 @@ impl<'a> Facts<'a> {
     /// Did a node take a swap back that it had made at `live`, because the disk failed right behind it?
     pub fn swap_was_undone(&self, node: NodeIndex, project: &str, live: At, to: At) -> bool {
         let path = format!("components/{project}");
-        let mut later = self.between(live + 1, to).filter(|(_, entry)| entry.node == Some(node));
+        let mut later = self.on(node, live + 1, to);
         let failed = |event: &Event| matches!(event, Event::Fault(fault) if fault.failed() == Some("disk-fails"));
         let mut disk_failed = false;
         later.any(|(_, entry)| {
@@ -325,7 +331,7 @@ impl<'a> Facts<'a> {
     /// A peer's reads of the row that it waits for, up to `end`: the first that finds the payload ends the wait.
     pub fn reads_of(&self, operation: &Operation, end: At) -> Vec<(At, &Read)> {
         let wanted = operation.id.to_string();
-        let here = self.between(operation.received, end).filter(|(_, entry)| entry.node == Some(operation.node));
+        let here = self.on(operation.node, operation.received, end);
         let reads = here.filter_map(|(at, entry)| match &entry.event {
             Event::Got { key, found } if **key == *wanted => Some((at, found)),
             _ => None,

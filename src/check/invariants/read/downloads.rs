@@ -73,7 +73,7 @@ impl Failure<'_> {
 
     /// What became of the blob on the node, up to the failure.
     fn states<'f>(&self, facts: &'f Facts<'_>) -> Vec<(At, &'f BlobState)> {
-        let here = facts.between(0, self.window.end).filter(|(_, entry)| entry.node == Some(self.node));
+        let here = facts.on(self.node, 0, self.window.end);
         let states = here.filter_map(|(at, entry)| match &entry.event {
             Event::Blob { id, state } if Some(*id) == self.blob => Some((at, state)),
             _ => None,
@@ -94,8 +94,11 @@ impl Failure<'_> {
         facts.at_ms(self.window.end) >= grown + patience
     }
 
-    /// The device failed, or the transfer did.
+    /// The device failed, or the transfer did, or what was copied is damaged.
     fn breaks(&self, facts: &Facts<'_>) -> bool {
+        if self.blob.is_some_and(|blob| facts.was_damaged_somewhere(blob, self.window.end)) {
+            return true;
+        }
         let failed = self.states(facts).iter().any(|(_, state)| matches!(state, BlobState::Failed { .. }));
         failed || facts.failed_between(self.node, "blob-fails", self.window.start, self.window.end)
     }

@@ -107,7 +107,7 @@ fn last_seq(row: &Value) -> u64 {
 /// How many events of the row's deployment its origin had emitted at a place.
 fn emitted(facts: &Facts<'_>, node: NodeIndex, row: &Value, at: At) -> u64 {
     let id = row["deployment_id"].as_str().and_then(|id| id.parse().ok());
-    let here = facts.between(0, at).filter(|(_, entry)| entry.node == Some(node));
+    let here = facts.on(node, 0, at);
     let events = here.filter(|(_, entry)| matches!(entry.event, Event::Journal(Journal::Progress { .. })));
     events.filter(|(_, entry)| entry.event.journal_deployment() == id).count() as u64
 }

@@ -18,9 +18,9 @@ use crate::{
 /// See [`Invariant::sentence`].
 pub(super) const SERVE: Invariant = Invariant {
     name: "SERVE",
-    sentence: "a node serves what is live there, and nothing older than before; it switches only when it starts, and then to \
-               whatever is live, or within a restart that the request asked for, behind the verdict's gate; a rolling one \
-               takes one node at a time and stops at the first that fails",
+    sentence: "a node serves what is live there, and nothing older than before, and keeps it for as long; it switches \
+               only when it starts, and then to whatever is live, or within a restart that the request asked for, behind \
+               the verdict's gate; a rolling one takes one node at a time and stops at the first that fails",
     check,
 };
 
@@ -42,6 +42,11 @@ fn check(facts: &Facts<'_>) -> Judgement {
     for deploy in facts.deploys.iter().filter(|deploy| deploy.asked.restart_mode.as_deref() == Some("rolling")) {
         inquiry.look(|| rolling::disorder(facts, deploy, &switches));
     }
+    for (at, entry) in facts.between(0, facts.end()) {
+        if let (Event::Removed { path }, Some(node)) = (&entry.event, entry.node) {
+            inquiry.look(|| goes_while_it_is_served(facts, &switches, at, node, path));
+        }
+    }
     for start in switches::starts(facts) {
         inquiry.look(|| starts_without_serving(facts, &start, &switches));
     }
@@ -49,6 +54,27 @@ fn check(facts: &Facts<'_>) -> Judgement {
         inquiry.look(|| serves_an_older_build_at_the_end(facts, *node));
     }
     inquiry.done()
+}
+
+/// A build that requests go to stays: it reads its files when it likes.
+fn goes_while_it_is_served<'a>(
+    facts: &Facts<'_>,
+    switches: &[Switch<'_>],
+    at: At,
+    node: NodeIndex,
+    path: &str,
+) -> Option<Finding<'a>> {
+    let (project, build) = path.strip_prefix("builds/")?.split_once('/')?;
+    let here = switches.iter().filter(|switch| switch.node == node && switch.project == project);
+    let (since, switch) = here.filter_map(|switch| Some((switch.served?.0, switch))).rfind(|(since, _)| *since < at)?;
+    let is_served = build.ends_with(&format!("-{}", switch.build)) && facts.first_crash(node, since, at).is_none();
+    is_served.then(|| Finding {
+        kind: "a build goes while it is served",
+        at,
+        node: Some(node),
+        why: format!("{node} removes {path}, and serves the build of {} as `{project}`", switch.build),
+        witnesses: vec![since],
+    })
 }
 
 /// The tree that a build consists of: what was renamed into the live path under its name, on any node.

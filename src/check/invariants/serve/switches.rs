@@ -91,7 +91,7 @@ pub(super) fn starts(facts: &Facts<'_>) -> Vec<Start> {
 /// What is live on a node at a place, by project.
 pub(super) fn live_trees(facts: &Facts<'_>, node: NodeIndex, at: At) -> BTreeMap<String, TreeDigest> {
     let mut live = BTreeMap::new();
-    for (_, entry) in facts.between(0, at).filter(|(_, entry)| entry.node == Some(node)) {
+    for (_, entry) in facts.on(node, 0, at) {
         if let Event::Live { project, tree } = &entry.event {
             match tree {
                 Some(tree) => drop(live.insert(project.clone(), *tree)),
@@ -104,7 +104,7 @@ pub(super) fn live_trees(facts: &Facts<'_>, node: NodeIndex, at: At) -> BTreeMap
 
 /// What is live of one project on a node at a place.
 pub(super) fn live_tree(facts: &Facts<'_>, node: NodeIndex, project: &str, at: At) -> Option<TreeDigest> {
-    let mut news = facts.between(0, at).rev().filter(|(_, entry)| entry.node == Some(node));
+    let mut news = facts.on(node, 0, at).rev();
     let last = news.find_map(|(_, entry)| match &entry.event {
         Event::Live { project: of, tree } if of == project => Some(*tree),
         _ => None,
