@@ -21,6 +21,7 @@ struct Blob {
     changes: Pulse,
     /// What befalls it once it is whole, and before which of its reads.
     fate: Option<(Damage, u32)>,
+    damaged: bool,
 }
 
 /// What a device does to a blob that it had taken as a whole.
@@ -39,7 +40,7 @@ const DAMAGED_AT_BOUND: u32 = 12;
 
 impl Blob {
     fn missing() -> Self {
-        Self { state: BlobState::Missing, pieces: Vec::new(), changes: Pulse::default(), fate: None }
+        Self { state: BlobState::Missing, pieces: Vec::new(), changes: Pulse::default(), fate: None, damaged: false }
     }
 
     /// Counts a read of a whole blob; the damage that comes before it, if any does.
@@ -54,6 +55,7 @@ impl Blob {
     }
 
     fn damage(&mut self, damage: Damage) {
+        self.damaged = true;
         match damage {
             Damage::Gone => {
                 self.pieces.clear();
@@ -123,6 +125,11 @@ impl SimBlobs {
         let blobs = self.blobs.borrow();
         let known = blobs.iter().filter(|(_, blob)| blob.state != BlobState::Missing);
         known.map(|(id, blob)| (*id, blob.state.clone())).collect()
+    }
+
+    /// Has the device damaged it since it was whole? For the harness.
+    pub fn is_damaged(&self, id: BlobId) -> bool {
+        self.blobs.borrow().get(&id).is_some_and(|blob| blob.damaged)
     }
 
     /// The power goes, and with it what `loss` says of the blobs that are not complete.
@@ -201,7 +208,7 @@ impl Blobs for SimBlobs {
         self.may_fail().await?;
         self.change(id, |blob| {
             blob.pieces.clear();
-            blob.fate = None;
+            (blob.fate, blob.damaged) = (None, false);
             blob.state = BlobState::Writing { bytes: 0 };
             Ok(())
         })

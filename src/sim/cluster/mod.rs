@@ -20,6 +20,7 @@ use tokio::{
 
 pub use self::client::{Answer, Deploy};
 use super::{
+    blobs::SimBlobs,
     choice::Kind,
     env::SimEnv,
     network::Fabric,
@@ -31,7 +32,7 @@ use super::{
 use crate::{
     check::{Event, NodeFinal, NodeIndex},
     deploy::node::Node,
-    env::{BlobId, BlobState, Command, Record},
+    env::{BlobId, BlobState, Command, Env, Record},
 };
 
 /// How long a cluster may take to settle: longer than an install that its origin has given up and that goes on.
@@ -190,8 +191,9 @@ impl Cluster {
             holds.leftovers.is_empty()
                 && holds.processes.is_empty()
                 && holds.blobs.iter().all(|(id, state)| is_at_rest(*id, state, &holds.rows))
-                && holds.rows.iter().filter_map(|row| row.blob).all(|named| holds.blobs.contains_key(&named))
+                && holds.rows.iter().filter_map(|row| row.blob).all(|named| self.is_known(*node, named))
                 && shared.all(has_ended)
+                && !holds.rows.iter().any(|row| self.may_still_come(*node, row))
         });
         let members: Vec<_> = holdings.iter().filter(|(node, _)| membership.includes(*node)).collect();
         let shared = |(node, holds): &(NodeIndex, NodeFinal)| {
@@ -202,6 +204,25 @@ impl Cluster {
             && membership.is_known_to_all()
             && at_rest
             && (self.0.world.keeps_rows_apart() || members.windows(2).all(|pair| shared(pair[0]) == shared(pair[1])))
+    }
+
+    /// Is it known what became of a blob?
+    fn is_known(&self, node: NodeIndex, blob: BlobId) -> bool {
+        let blobs = self.blobs_of(node);
+        blobs.is_damaged(blob) || blobs.states().contains_key(&blob)
+    }
+
+    /// Is a row's blob recorded as failed on a node, and whole where it comes from? Then it is sent again.
+    fn may_still_come(&self, node: NodeIndex, record: &Record) -> bool {
+        let Some((blob, writer)) = record.blob.zip(self.0.world.index_of(&record.version.node)) else { return false };
+        let failed = matches!(self.blobs_of(node).states().get(&blob), Some(BlobState::Failed { .. }));
+        let source = self.blobs_of(writer);
+        let whole = matches!(source.states().get(&blob), Some(BlobState::Complete { .. }));
+        failed && whole && !source.is_damaged(blob) && self.is_shared(node, record)
+    }
+
+    fn blobs_of(&self, node: NodeIndex) -> &SimBlobs {
+        self.0.envs[usize::from(node.0)].blobs()
     }
 
     /// Must a row on `node` become what it is on its origin? Not once one of the two has left the cluster.
@@ -229,7 +250,6 @@ fn has_ended(record: &Rc<Record>) -> bool {
 
 /// A node's main task, and the door through which requests reach it.
 fn host(env: SimEnv) -> (mpsc::UnboundedSender<Job>, impl Future<Output = ()> + use<>) {
-    use crate::env::Env;
     let (tx, mut rx) = mpsc::unbounded_channel::<Job>();
     let run = async move {
         let node = Node::start(env.clone()).await.expect("a node of a simulated world can bind its ports");
