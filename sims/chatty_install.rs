@@ -36,12 +36,11 @@ async fn tell(cluster: Cluster) {
     let first = cluster.choose(PIECES.len() as u32) as usize;
     let count = 3 + cluster.choose(PIECES.len() as u32) as usize;
     let many = cluster.choose_from(&[0, 0, 230, 450]);
-    let long = cluster.choose(8) == 7;
-    let walls = if cluster.choose(40) == 39 { 75 } else { 1 };
+    let walls = cluster.choose_from(&[0, 0, 0, 0, 0, 1, 1, 75]);
     cluster.script(move |_, _| {
         let lines: Vec<String> = (0..many).map(|line| format!("added {line}\n")).collect();
         let flood: Vec<String> = lines.chunks(LINES_AT_ONCE).map(<[String]>::concat).collect();
-        let wall = format!("{}\n", "wände ".repeat(if long { 12_000 } else { 0 }));
+        let wall = format!("{}\n", "wände ".repeat(12_000));
         let mut pieces: Vec<&[u8]> = (0..count).map(|index| PIECES[(first + index) % PIECES.len()]).collect();
         pieces.extend(flood.iter().map(String::as_bytes));
         pieces.extend(std::iter::repeat_n(wall.as_bytes(), walls));

@@ -76,6 +76,10 @@ kinds! {
     CursorRefused = "cursor-refused", Failure;
     /// A connection is long in coming.
     Connect = "connect", Delay;
+    /// A connection breaks: the one who made it sees a reset, the other its end.
+    Reset = "reset", Failure;
+    /// At which of its reads and writes; see [`step`].
+    ResetAt = "reset-at", Workload;
     /// Bytes of a subscription (rows and chunks) are long under way.
     RowsDelay = "rows-delay", Delay;
     /// A forwarded operation is long under way.

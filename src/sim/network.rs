@@ -1,8 +1,8 @@
 //! A simulated node's network: raw streams of a fabric, with delays and cuts as choices.
 //!
-//! The design claims to survive any delay of any bytes (time-outs excepted, which are answers, not breaks) and any cut of
-//! reads and writes. Delays are drawn by the reader when bytes reach it: to the logic that is a slow network. Each fabric
-//! (turmoil-net, stock turmoil) only carries bytes.
+//! The design claims to survive any delay of any bytes (time-outs excepted, which are answers, not breaks), any cut of
+//! reads and writes, and a connection that breaks at any of them. Delays are drawn by the reader when bytes reach it: to the
+//! logic that is a slow network. Each fabric (turmoil-net, stock turmoil) only carries bytes.
 
 use std::{
     cell::{Cell, RefCell},
@@ -21,9 +21,12 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-use super::{choice::Kind, world::World};
+use super::{
+    choice::{Kind, STEP_BOUND, step},
+    world::World,
+};
 use crate::{
-    check::{Event, NodeIndex},
+    check::{Event, Fault, NodeIndex},
     env::{Accepted, Duplex, Listener, Network, NodeName, Port},
 };
 
@@ -134,7 +137,15 @@ impl SimNetwork {
             under_way: None,
             ended: false,
             shut: false,
+            breaks: None,
         }
+    }
+
+    /// Where a connection breaks that is made now, if it does.
+    fn draw_break(&self, to: NodeIndex, port: Port) -> Option<Break> {
+        let breaks = self.world.draw(Some(self.node), Kind::Reset, 2) == 1;
+        let left = || step(self.world.draw(Some(self.node), Kind::ResetAt, STEP_BOUND));
+        breaks.then(|| Break { to, port, left: left() })
     }
 }
 
@@ -145,6 +156,7 @@ impl Network for SimNetwork {
     async fn connect(&self, node: &NodeName, port: Port) -> io::Result<SimStream> {
         let to = self.world.index_of(node).ok_or(io::ErrorKind::NotFound)?;
         self.world.record(Some(self.node), Event::Connecting { to, port });
+        let breaks = self.draw_break(to, port);
         self.world.delay(self.node, Kind::Connect).await;
         let connected = self.fabric.connect(node, number(port, self.world.lives().ended(to))).await;
         if let Err(error) = &connected {
@@ -154,7 +166,9 @@ impl Network for SimNetwork {
             Port::Rows => End::Subscriber(SubscriptionLink::next(&self.made, to)),
             Port::Operations => End::Other,
         };
-        Ok(self.stream(connected?, delay_kind(port, false), end))
+        let mut stream = self.stream(connected?, delay_kind(port, false), end);
+        stream.breaks = breaks;
+        Ok(stream)
     }
 
     async fn listen(&self, port: Port) -> io::Result<SimListener> {
@@ -197,6 +211,15 @@ pub struct SimStream {
     ended: bool,
     /// This side has ended its direction: to do so again is nothing.
     shut: bool,
+    breaks: Option<Break>,
+}
+
+/// The break of a connection, on the side that made it.
+struct Break {
+    to: NodeIndex,
+    port: Port,
+    /// It comes with the last of so many reads and writes; 0 once it has.
+    left: u32,
 }
 
 thread_local! {
@@ -230,6 +253,29 @@ impl Arrived {
 }
 
 impl SimStream {
+    /// Counts a read or write.
+    ///
+    /// # Errors
+    /// Once the connection is broken: what is under way either way is lost.
+    fn may_break(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        let Some(broken) = &mut self.breaks else { return Ok(()) };
+        match broken.left {
+            0 => {}
+            1 => {
+                broken.left = 0;
+                let fault = Fault::Reset { to: broken.to, port: broken.port };
+                self.world.record(Some(self.node), Event::Fault(fault));
+                // The other side sees an end, whatever comes of it here.
+                let _ = Pin::new(&mut self.raw).poll_shutdown(cx);
+            }
+            _ => {
+                broken.left -= 1;
+                return Ok(());
+            }
+        }
+        Err(io::ErrorKind::ConnectionReset.into())
+    }
+
     /// Takes what the fabric has, and decides how long it was under way.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut buffer = ReadBuf::new(&mut self.arrived.bytes);
@@ -253,6 +299,7 @@ impl AsyncRead for SimStream {
         let me = self.get_mut();
         if me.arrived.unread.is_empty() && !me.ended {
             ready!(me.poll_fill(cx))?;
+            me.may_break(cx)?;
         }
         if let Some(under_way) = &mut me.under_way {
             ready!(under_way.as_mut().poll(cx));
@@ -268,6 +315,7 @@ impl AsyncRead for SimStream {
 impl AsyncWrite for SimStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let me = self.get_mut();
+        me.may_break(cx)?;
         let offered = me.world.draw_cut(me.node, Kind::WriteCut, bytes.len());
         let written = ready!(Pin::new(&mut me.raw).poll_write(cx, &bytes[..offered]))?;
         if let End::Sender(link) = &me.end

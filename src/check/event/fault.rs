@@ -4,7 +4,7 @@ use std::{borrow::Cow, fmt};
 
 use serde::{Deserialize, Serialize};
 
-use crate::check::NodeIndex;
+use crate::{check::NodeIndex, env::Port};
 
 /// How a node dies. What its devices had made durable is there at its next start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -56,6 +56,13 @@ pub enum Fault {
         /// For how long, milliseconds.
         ms: u64,
     },
+    /// A connection that the node had made breaks.
+    Reset {
+        /// To whom.
+        to: NodeIndex,
+        /// To which of its ports.
+        port: Port,
+    },
     /// It fails.
     Failed {
         /// What.
@@ -75,7 +82,7 @@ impl Fault {
     pub fn failed(&self) -> Option<&str> {
         match self {
             Self::Failed { what } | Self::Broke { what, .. } => Some(what),
-            Self::Delayed { .. } | Self::Cut { .. } | Self::Lost { .. } => None,
+            Self::Delayed { .. } | Self::Cut { .. } | Self::Lost { .. } | Self::Reset { .. } => None,
         }
     }
 }
@@ -86,6 +93,7 @@ impl fmt::Display for Fault {
             Self::Delayed { what, ms } => write!(f, "{what} takes {ms} ms longer"),
             Self::Cut { what, bytes, of } => write!(f, "{what} hands on {bytes} of {of} bytes"),
             Self::Lost { to, ms } => write!(f, "packets to {to} are lost for {ms} ms"),
+            Self::Reset { to, port } => write!(f, "its connection to {to} for {port:?} breaks"),
             Self::Failed { what } => write!(f, "{what}"),
             Self::Broke { what, cause } => write!(f, "{what}: {cause}"),
         }

@@ -148,10 +148,12 @@ fn waited_long_enough(facts: &Facts<'_>, deploy: &Deploy, at: At) -> bool {
     facts.at_ms(at) - facts.at_ms(deploy.requested) >= may_take
 }
 
-/// Did the peer die meanwhile, or take the origin for no member, or faults delay the answer for so long that the origin could take its connection for dead?
+/// Did the peer die meanwhile, or the connection break, or the peer take the origin for no member, or faults delay the answer
+/// for so long that the origin could take its connection for dead?
 fn answer_may_be_lost(facts: &Facts<'_>, deploy: &Deploy, peer: NodeIndex, entry: &Value, at: At) -> bool {
     let cut = facts.was_away(peer, deploy.requested, at)
         || facts.lost_packets(deploy.origin, peer, at)
+        || facts.lost_operation(deploy.origin, peer, deploy.requested, at)
         || facts.knew(peer, deploy.origin, false, deploy.requested, at);
     if cut && entry["status"] == "failed" && entry["error"]["code"].is_string() {
         return true;

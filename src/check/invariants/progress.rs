@@ -62,7 +62,7 @@ impl Weather {
     fn take(&mut self, event: &Event) {
         match event {
             Event::Fault(Fault::Delayed { ms, .. }) => self.delays_ms += ms,
-            Event::Fault(Fault::Failed { .. } | Fault::Lost { .. })
+            Event::Fault(Fault::Failed { .. } | Fault::Lost { .. } | Fault::Reset { .. })
             | Event::Crashed { .. }
             | Event::MembersChanged(_)
             | Event::MembersKnown(_) => self.foul = true,

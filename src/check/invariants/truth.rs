@@ -138,7 +138,7 @@ fn failed_without_hardship<'a>(facts: &Facts<'_>, deploy: &Deploy, at: At) -> Op
     let hardship = facts.between(0, at).any(|(met, entry)| match &entry.event {
         // Real nodes do not start at the same time.
         Event::Fault(Fault::Broke { what, .. }) if what == "connect" => met > deploy.requested,
-        Event::Fault(Fault::Failed { .. } | Fault::Lost { .. } | Fault::Broke { .. }) => true,
+        Event::Fault(Fault::Failed { .. } | Fault::Lost { .. } | Fault::Reset { .. } | Fault::Broke { .. }) => true,
         Event::Crashed { .. } | Event::UploadAborted { .. } => true,
         Event::Fault(Fault::Delayed { ms, .. }) => {
             delays_ms += ms;

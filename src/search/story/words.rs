@@ -58,6 +58,8 @@ fn subject(kind: Kind) -> String {
         Kind::ApplyRefused => "the {} replicated row is refused",
         Kind::CursorRefused => "the {} saving of a cursor fails",
         Kind::Connect => "the {} connection",
+        Kind::Reset => "the {} connection that it makes breaks",
+        Kind::ResetAt => "the step of the {} break of a connection",
         Kind::RowsDelay => "the {} packet of rows and chunks",
         Kind::OperationDelay => "the {} packet of an operation",
         Kind::AnswerDelay => "the {} packet of an answer",

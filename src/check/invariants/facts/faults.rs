@@ -34,6 +34,13 @@ impl Facts<'_> {
         })
     }
 
+    /// Did a connection for operations that a node had made to another break between two places?
+    pub fn lost_operation(&self, from: NodeIndex, to: NodeIndex, since: At, until: At) -> bool {
+        self.faults_on(from, since, until).any(|(_, entry)| {
+            matches!(entry.event, Event::Fault(Fault::Reset { to: other, port: Port::Operations }) if other == to)
+        })
+    }
+
     /// Did something of this kind fail on a node between two places?
     pub fn failed_between(&self, node: NodeIndex, kind: &str, from: At, to: At) -> bool {
         let mut here = self.faults_on(node, from, to);
