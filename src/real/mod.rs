@@ -9,6 +9,7 @@ mod blocking;
 mod disk;
 mod env;
 mod handshake;
+mod journal;
 mod network;
 mod process;
 mod secret;
