@@ -151,6 +151,12 @@ impl RealTable {
         *stamp
     }
 
+    /// What this node writes from now on is newer than this.
+    fn has_seen(&self, version: &Version) {
+        let mut stamp = self.0.stamp.borrow_mut();
+        *stamp = (*stamp).max(version.stamp);
+    }
+
     /// Commits a row, and tells those who wait for it. Done to its end, whoever waits: the turn goes with it.
     async fn commit(&self, turn: OwnedMutexGuard<()>, put: Option<u32>, record: Rc<Record>) -> Result<(), StoreError> {
         let (tx, rx) = oneshot::channel();
@@ -234,13 +240,13 @@ impl Table for RealTable {
     async fn put_if(&self, record: Record, accept: impl FnOnce(Option<&Record>) -> bool) -> Result<bool, StoreError> {
         let turn = Arc::clone(&self.0.turn).lock_owned().await;
         let (current, record) = (self.find(&record.key)?, Rc::new(record));
+        // Before the commit, which outlasts a caller that leaves: no put that comes after it may be older.
+        self.has_seen(&record.version);
         if !accept(current.as_deref()) {
             self.0.recorder.record(&Event::Replicated { record, taken: false });
             return Ok(false);
         }
-        self.commit(turn, None, Rc::clone(&record)).await?;
-        let mut stamp = self.0.stamp.borrow_mut();
-        *stamp = (*stamp).max(record.version.stamp);
+        self.commit(turn, None, record).await?;
         Ok(true)
     }
 
