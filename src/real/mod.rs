@@ -6,6 +6,7 @@
 
 mod blobs;
 mod blocking;
+mod database;
 mod disk;
 mod env;
 mod handshake;
