@@ -16,7 +16,7 @@ use std::{
 use bytes::Bytes;
 use drydock::{
     deploy::{node::Node, recorder::Upload},
-    env::{Accepted, Blobs, Env, Key, Listener, Network, NodeName, Port, Processes, Table},
+    env::{Accepted, Blobs, Child, Env, ExitStatus, Key, Listener, Network, NodeName, Output, Port, Processes, Table},
     real::{
         Config, Member, RealEnv, Secret,
         trace::{Run, RunJudgement},
@@ -280,6 +280,39 @@ fn strangers_are_refused_and_members_are_served_on() {
     });
 }
 
+/// Runs a shell script on a node: what it wrote, and how it ended.
+fn run(script: &str) -> (Vec<u8>, ExitStatus) {
+    let place = Place::new();
+    on_one_thread(async {
+        let command = drydock::env::Command {
+            program: "sh".to_owned(),
+            args: vec!["-c".to_owned(), script.to_owned()],
+            directory: PathBuf::new(),
+        };
+        let mut child = place.open("n1").processes().spawn(&command).await.unwrap();
+        let mut written = Vec::new();
+        loop {
+            match child.next().await.unwrap() {
+                Output::Chunk(_, bytes) => written.extend_from_slice(&bytes),
+                Output::Exit(status) => return (written, status),
+            }
+        }
+    })
+}
+
+#[test]
+fn a_process_is_over_when_its_leader_is_whatever_it_leaves_behind() {
+    for left in ["yes &", "setsid sh -c 'yes' &", "setsid sleep 20 &"] {
+        assert_eq!(run(&format!("{left} exit 3")).1, ExitStatus::Code(3), "{left}");
+    }
+}
+
+#[test]
+fn what_a_process_wrote_before_its_end_is_read() {
+    let (written, status) = run("head -c 60000 /dev/zero; head -c 60000 /dev/zero >&2");
+    assert_eq!((written.len(), status), (120_000, ExitStatus::Code(0)));
+}
+
 #[test]
 fn a_killed_installer_takes_its_whole_group_along() {
     let place = Place::new();
@@ -292,7 +325,6 @@ fn a_killed_installer_takes_its_whole_group_along() {
             directory: PathBuf::new(),
         };
         let mut child = env.processes().spawn(&command).await.unwrap();
-        use drydock::env::{Child, Output};
         let Output::Chunk(_, printed) = child.next().await.unwrap() else { panic!("it prints first") };
         let grandchild = String::from_utf8(printed.to_vec()).unwrap();
         let state = PathBuf::from(format!("/proc/{}/stat", grandchild.trim()));

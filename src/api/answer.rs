@@ -44,16 +44,28 @@ impl Refusal {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message)
     }
 
+    /// Too much is under way.
+    pub(super) fn too_many(code: &str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message)
+    }
+
     /// What the logic refused to read or to do.
     pub(super) fn of(error: Value) -> Self {
         Self { status: status_of(&error), error }
     }
 
     /// What came of a deploy that did not succeed: the logic's status codes are those of a request that it would not take,
-    /// and a deploy that has begun fails with 500 (`vectors/README.md`).
-    pub(super) fn of_deploy(error: Value) -> Self {
-        let begun = error["phase"] != "validate";
-        Self { status: if begun { StatusCode::INTERNAL_SERVER_ERROR } else { status_of(&error) }, error }
+    /// and a deploy that has begun fails with 500 (`vectors/README.md`). `hint` is said too of a bad request.
+    pub(super) fn of_deploy(mut error: Value, hint: Option<&str>) -> Self {
+        if error["phase"] != "validate" {
+            return Self { status: StatusCode::INTERNAL_SERVER_ERROR, error };
+        }
+        if let (Some(message), Some("bad_request"), Some(hint)) =
+            (error["message"].as_str(), error["code"].as_str(), hint)
+        {
+            error["message"] = json!(format!("{message} ({hint})"));
+        }
+        Self { status: status_of(&error), error }
     }
 
     /// The same error under another status.
@@ -79,7 +91,14 @@ fn status_of(error: &Value) -> StatusCode {
         Some("bad_request" | "other_project" | "not_a_success") => StatusCode::BAD_REQUEST,
         Some("deployment_not_found" | "payload_gone") => StatusCode::NOT_FOUND,
         Some("deployment_under_way") => StatusCode::CONFLICT,
-        Some("payload_unavailable" | "store_refused") => StatusCode::SERVICE_UNAVAILABLE,
+        Some(
+            "payload_unavailable"
+            | "store_refused"
+            | "connect_failed"
+            | "connection_silent"
+            | "connection_broken"
+            | "no_answer",
+        ) => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
@@ -115,8 +134,16 @@ mod tests {
     #[test]
     fn a_deploy_that_has_begun_fails_with_500_whatever_its_code() {
         let failure = |phase| json!({ "message": "gone", "code": "payload_gone", "phase": phase });
-        assert_eq!(Refusal::of_deploy(failure("extract")).status, StatusCode::INTERNAL_SERVER_ERROR);
-        assert_eq!(Refusal::of_deploy(failure("validate")).status, StatusCode::NOT_FOUND);
+        assert_eq!(Refusal::of_deploy(failure("extract"), None).status, StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(Refusal::of_deploy(failure("validate"), None).status, StatusCode::NOT_FOUND);
+    }
+
+    #[test]
+    fn a_node_that_cannot_be_asked_is_no_fault_of_this_one() {
+        for code in ["connect_failed", "connection_silent", "connection_broken", "no_answer"] {
+            let refusal = Refusal::of(json!({ "message": "n2 did not answer", "code": code }));
+            assert_eq!(refusal.status, StatusCode::SERVICE_UNAVAILABLE, "{code}");
+        }
     }
 
     #[test]

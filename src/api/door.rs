@@ -1,7 +1,7 @@
 //! Who comes in: connections, how many there may be, and how long each may take.
 
 use std::{
-    cell::{OnceCell, RefCell},
+    cell::{Cell, RefCell},
     collections::BTreeMap,
     convert::Infallible,
     io,
@@ -12,7 +12,7 @@ use std::{
 };
 
 use futures_util::FutureExt;
-use hyper::{Request, StatusCode, body::Incoming, server::conn::http1, service::service_fn};
+use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -26,6 +26,7 @@ use super::{
     answer::{Answer, Refusal},
     limits::{ANSWER_UNREAD_MAX, HEAD_BYTES_MAX, HEAD_WITHIN, HEADERS_MAX, LINGER_MAX, REQUESTS_MAX, UNPROVEN_MAX},
     service::Service,
+    share::{Place, Share},
 };
 use crate::{
     deploy::node::Node,
@@ -53,8 +54,8 @@ struct Guests {
     service: Service,
     /// Connections that have not shown the token yet, the oldest first.
     unproven: RefCell<BTreeMap<u64, Task<()>>>,
-    /// Held by each connection whose request is carried out.
-    requests: Rc<()>,
+    /// For each connection whose request is carried out.
+    requests: Share,
 }
 
 impl Door {
@@ -64,8 +65,9 @@ impl Door {
     /// When the address cannot be bound.
     pub async fn bind(env: &RealEnv, node: Rc<Node<RealEnv>>, address: SocketAddr, token: Token) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
-        let service = Service { env: env.clone(), node, token };
-        Ok(Self { listener, guests: Rc::new(Guests { service, unproven: RefCell::default(), requests: Rc::new(()) }) })
+        let service = Service::new(env.clone(), node, token);
+        let guests = Guests { service, unproven: RefCell::default(), requests: Share::of(REQUESTS_MAX) };
+        Ok(Self { listener, guests: Rc::new(guests) })
     }
 
     /// Where it listens.
@@ -119,30 +121,33 @@ impl Guests {
             .max_headers(HEADERS_MAX)
             .max_buf_size(HEAD_BYTES_MAX);
         // Under way until its client has all of the answer, or is gone.
-        let under_way = Rc::new(OnceCell::new());
+        let under_way = Rc::new(Cell::new(None));
         let service = service_fn(|request: Request<Incoming>| {
             let (guests, under_way) = (Rc::clone(self), Rc::clone(&under_way));
             async move { Ok::<Answer, Infallible>(guests.answer(number, &under_way, request).await) }.boxed_local()
         });
         let served = connection.serve_connection(TokioIo::new(patient(stream)), service).without_shutdown();
         // A client that broke the rules or left is its own affair: it has been answered, or is gone.
-        if let Ok(parts) = served.await {
+        let served = served.await;
+        drop(under_way.take());
+        if let Ok(parts) = served {
             linger(parts.io.into_inner()).await;
         }
     }
 
-    async fn answer(&self, number: u64, under_way: &OnceCell<Rc<()>>, request: Request<Incoming>) -> Answer {
+    async fn answer(&self, number: u64, under_way: &Cell<Option<Place>>, request: Request<Incoming>) -> Answer {
         if self.service.is_proven(request.headers()) {
             // It has shown who it is: it gives way to nobody any more.
             if let Some(proven) = self.unproven.borrow_mut().remove(&number) {
                 proven.detach();
             }
-            under_way.get_or_init(|| Rc::clone(&self.requests));
+            let Some(place) = self.requests.take() else {
+                let message = format!("{REQUESTS_MAX} requests are under way: try again when one of them is over");
+                return self.service.refuse(Refusal::too_many("too_many_requests", message));
+            };
+            under_way.set(Some(place));
         }
-        if Rc::strong_count(&self.requests) > REQUESTS_MAX + 1 {
-            let message = format!("{REQUESTS_MAX} requests are under way: try again when one of them is over");
-            return Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_requests", message).answer();
-        }
+        // Who does not show the token is refused there.
         self.service.answer(request).await
     }
 }

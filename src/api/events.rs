@@ -9,7 +9,10 @@ use std::{
     rc::{Rc, Weak},
 };
 
-use super::limits::{EVENTS_WAITING_BYTES_MAX, LINES_WAITING_BYTES_MAX};
+use super::{
+    answer::BrokenOff,
+    limits::{EVENTS_WAITING_BYTES_MAX, LINES_WAITING_BYTES_MAX},
+};
 use crate::{deploy::event::Event, env::Pulse};
 
 #[derive(Default)]
@@ -20,6 +23,8 @@ struct Shared {
     left_out: Cell<u64>,
     /// Nothing more is to come.
     over: Cell<bool>,
+    /// What was to come found no room.
+    broken: Cell<bool>,
     changed: Pulse,
 }
 
@@ -69,6 +74,7 @@ impl Shared {
         }
         if self.over.get() || self.bytes.get() + bytes > EVENTS_WAITING_BYTES_MAX {
             self.over.set(true);
+            self.broken.set(true);
             return false;
         }
         if let Some(told) = told(self.left_out.take()) {
@@ -92,17 +98,19 @@ fn told(left_out: u64) -> Option<Event> {
 }
 
 impl EventSource {
-    /// The next event; waits for it. `None` when no more come. Safe to cancel.
-    pub(super) async fn next(&mut self) -> Option<Event> {
+    /// The next event; waits for it. `None` when no more come; an error in the end's place when some found no room. Safe to
+    /// cancel.
+    pub(super) async fn next(&mut self) -> Result<Option<Event>, BrokenOff> {
         loop {
             let mut changed = self.0.changed.subscribe();
             if let Some(event) = self.0.take() {
-                return Some(event);
+                return Ok(Some(event));
             }
-            if self.0.over.get() {
-                return None;
+            match (self.0.over.get(), self.0.broken.get()) {
+                (true, true) => return Err("this client reads too slowly: follow the deployment by its id".into()),
+                (true, false) => return Ok(None),
+                (false, _) => changed.changed().await,
             }
-            changed.changed().await;
         }
     }
 }
@@ -119,7 +127,7 @@ mod tests {
     }
 
     fn heard(source: &mut EventSource) -> Vec<Event> {
-        std::iter::from_fn(|| source.next().now_or_never().flatten()).collect()
+        std::iter::from_fn(|| source.next().now_or_never()?.ok().flatten()).collect()
     }
 
     #[test]
@@ -135,6 +143,7 @@ mod tests {
         assert!((400..520).contains(&lines), "{lines}");
         let [.., warning, done] = &heard[..] else { panic!("it ends with a warning and the end") };
         assert_eq!(done.name(), "done");
+        assert!(matches!(source.next().now_or_never(), Some(Ok(None))), "it ends");
         assert!(warning.data()["message"].as_str().unwrap().starts_with(&format!("{} lines", 1_000 - lines)));
     }
 
@@ -147,6 +156,7 @@ mod tests {
         sink.push(&Event::done(json!({})));
         assert!(source.0.bytes.get() <= EVENTS_WAITING_BYTES_MAX);
         assert!(heard(&mut source).iter().all(|event| event.name() == "peer"), "no end is told after a gap");
+        assert!(source.next().now_or_never().unwrap().is_err(), "it breaks off");
     }
 
     #[test]

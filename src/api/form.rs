@@ -19,6 +19,14 @@ use super::{
 };
 use crate::deploy::recorder::{Upload, UploadError};
 
+/// What a client must know whose fields come behind its payload.
+pub(super) const PAYLOAD_LAST: &str = "fields behind `payload` are not read; send `payload` as the last part";
+
+/// What is said too when an upload's fields are not taken.
+pub(super) fn hint(upload: &Option<Upload>) -> Option<&'static str> {
+    upload.is_some().then_some(PAYLOAD_LAST)
+}
+
 /// A request as it was read.
 pub(super) struct Form {
     /// Its fields, as the logic parses them.

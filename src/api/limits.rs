@@ -9,6 +9,9 @@ pub const UNPROVEN_MAX: usize = 64;
 /// Requests that are carried out at a time.
 pub const REQUESTS_MAX: usize = 128;
 
+/// Tails among them: they last as long as their deployments, and must leave room for whoever wants to do something.
+pub const TAILS_MAX: usize = 96;
+
 /// Bytes of a request's line and headers, and of what is read from a connection at a time.
 pub const HEAD_BYTES_MAX: usize = 32 * 1024;
 

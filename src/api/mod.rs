@@ -11,6 +11,7 @@ mod events;
 mod form;
 pub mod limits;
 mod service;
+mod share;
 pub mod sse;
 mod streams;
 mod token;

@@ -3,7 +3,7 @@
 use std::{convert::Infallible, rc::Rc};
 
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt, stream};
+use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use hyper::header::CONTENT_LENGTH;
 use serde_json::{Value, json};
 use tokio::{sync::mpsc, time::timeout};
@@ -11,8 +11,9 @@ use tokio::{sync::mpsc, time::timeout};
 use super::{
     answer::{Answer, BrokenOff, Refusal, stream_answer},
     events::{self, EventSource},
-    form::Form,
+    form::{self, Form},
     limits::ALIVE_EVERY,
+    share::Place,
     sse::{ALIVE, Message},
 };
 use crate::{
@@ -38,6 +39,7 @@ pub(super) async fn deploy(env: &RealEnv, node: &Rc<Node<RealEnv>>, form: Form) 
     let (sink, mut source) = events::channel();
     let Form { fields, upload, .. } = form;
     let client = env.client_asks(&fields);
+    let hint = form::hint(&upload);
     let upload = upload.map(|upload| client.upload(upload));
     let (sink, deploying) = (Rc::new(sink), Rc::clone(node));
     // A task of its own: a client that disconnects cancels nothing (spec 5).
@@ -56,16 +58,21 @@ pub(super) async fn deploy(env: &RealEnv, node: &Rc<Node<RealEnv>>, form: Form) 
     };
     env.spawn_background("deploy for a stream", deploy);
     match source.next().await {
-        Some(first) if first.name() == "error" && first.data()["phase"] == "validate" => {
-            Err(Refusal::of_deploy(first.data().clone()))
+        Ok(Some(first)) if first.name() == "error" && first.data()["phase"] == "validate" => {
+            Err(Refusal::of_deploy(first.data().clone(), hint))
         }
-        first => Ok(event_stream(deploy_messages(first, source))),
+        // A stream that has broken off breaks off behind its head.
+        first => Ok(event_stream(deploy_messages(first.transpose(), source))),
     }
 }
 
-fn deploy_messages(first: Option<Event>, source: EventSource) -> impl Stream<Item = Result<Message, BrokenOff>> {
-    let rest = stream::unfold(source, |mut source| async move { Some((source.next().await?, source)) });
-    stream::iter(first).chain(rest).map(|event| Ok(message(event.name(), event.data(), None)))
+fn deploy_messages(
+    first: Option<Result<Event, BrokenOff>>,
+    source: EventSource,
+) -> impl Stream<Item = Result<Message, BrokenOff>> {
+    let rest =
+        stream::try_unfold(source, |mut source| async move { Ok(source.next().await?.map(|event| (event, source))) });
+    stream::iter(first).chain(rest).map_ok(|event| message(event.name(), event.data(), None))
 }
 
 fn message(event: &str, data: &Value, id: Option<u64>) -> Message {
@@ -85,11 +92,11 @@ fn event_stream(messages: impl Stream<Item = Result<Message, BrokenOff>> + 'stat
     stream_answer(bytes, EVENT_STREAM)
 }
 
-/// Answers with a deployment's log, then what comes, then how it ended.
-pub(super) fn tail<E: Env>(tail: Tail<E>) -> Answer {
-    let messages = stream::try_unfold(tail, |mut tail| async move {
+/// Answers with a deployment's log, then what comes, then how it ended. The place is given back when the answer is over.
+pub(super) fn tail<E: Env>(tail: Tail<E>, place: Place) -> Answer {
+    let messages = stream::try_unfold((tail, place), |(mut tail, place)| async move {
         let item = tail.next().await.map_err(|error| BrokenOff::from(error.to_string()))?;
-        Ok(item.map(|item| (tail_message(&item), tail)))
+        Ok(item.map(|item| (tail_message(&item), (tail, place))))
     });
     event_stream(messages)
 }

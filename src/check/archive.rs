@@ -1,11 +1,14 @@
 //! The reference reading of a component's archive, apart from the unpacking under test: what a payload must become.
 //!
-//! Each file's bytes are read once and kept as the caller likes, so that a payload of any size can be judged.
+//! Each file's bytes are read once and kept as the caller likes, so that a payload of any size can be judged. What is kept
+//! of its names is bounded: nodes read payloads too, of whoever deploys, and those that no node unpacks as well.
 
 use std::{
+    cell::Cell,
     collections::BTreeMap,
     io::{self, BufRead, BufReader, Read},
     path::{Component as Part, Path, PathBuf},
+    rc::Rc,
 };
 
 use flate2::bufread::MultiGzDecoder;
@@ -17,6 +20,23 @@ const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
 /// The unit of a tar archive; a whole one ends with one of zeros.
 const BLOCK_BYTES: usize = 512;
+
+// No bound is below that of the unpacking: what goes live can be read.
+
+/// How long the plain bytes may be; what lies behind is not read, and the archive counts as cut.
+const PLAIN_BYTES_MAX: u64 = 9 * 1024 * 1024 * 1024;
+
+/// How much may stand before an entry's bytes: its header, and long names and other extensions, which are read at once.
+const HEAD_BYTES_MAX: u64 = 2 * 1024 * 1024;
+
+/// The longest path, and the longest target of a link.
+const PATH_BYTES_MAX: usize = 4096;
+
+/// Files, directories and links, those directories too that nobody names.
+const ENTRIES_MAX: usize = 65_536;
+
+/// Bytes of all their paths and targets.
+const NAMES_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// What an archive holds, by path.
 pub type Tree<T = FileDigest> = BTreeMap<String, TreeEntry<T>>;
@@ -38,14 +58,15 @@ pub fn read_archive<T: Clone>(
         true => Box::new(MultiGzDecoder::new(payload)),
         false => Box::new(payload),
     };
-    let mut archive = Archive::new(Watched::new(plain));
-    let read = read_entries(&mut archive, keep);
+    let head = Head::default();
+    let mut archive = Archive::new(Watched::new(plain.take(PLAIN_BYTES_MAX), head.clone()));
+    let read = read_entries(&mut archive, &head, keep);
     archive.into_inner().ends_whole()?;
     let tree = read?;
     if tree.is_empty() {
         return Err("the archive is empty; give one that holds a component".to_owned());
     }
-    Ok(hoisted(with_parents(tree, &TreeEntry::Dir)))
+    hoisted(tree)
 }
 
 /// What is kept of a file's bytes when only their digest is wanted.
@@ -62,9 +83,37 @@ pub fn digest_of(file: &mut dyn Read) -> io::Result<FileDigest> {
     }
 }
 
+/// How much may still be read before an entry's bytes begin. The tar crate takes all of a long name into memory.
+#[derive(Clone)]
+struct Head(Rc<Cell<u64>>);
+
+impl Default for Head {
+    fn default() -> Self {
+        Self(Rc::new(Cell::new(HEAD_BYTES_MAX)))
+    }
+}
+
+impl Head {
+    fn begins(&self) {
+        self.0.set(HEAD_BYTES_MAX);
+    }
+
+    /// What is read now is no head.
+    fn is_over(&self) {
+        self.0.set(u64::MAX);
+    }
+
+    fn take(&self, bytes: usize) -> io::Result<()> {
+        let left = self.0.get().checked_sub(bytes as u64);
+        self.0.set(left.ok_or_else(|| io::Error::other("the extensions of an entry are too long"))?);
+        Ok(())
+    }
+}
+
 /// The plain bytes of an archive, which remembers how they ended.
 struct Watched<R> {
     plain: R,
+    head: Head,
     bytes: usize,
     /// The last ones.
     end: Vec<u8>,
@@ -72,8 +121,8 @@ struct Watched<R> {
 }
 
 impl<R: Read> Watched<R> {
-    fn new(plain: R) -> Self {
-        Self { plain, bytes: 0, end: Vec::new(), failure: None }
+    fn new(plain: R, head: Head) -> Self {
+        Self { plain, head, bytes: 0, end: Vec::new(), failure: None }
     }
 
     /// Reads what is left, and looks whether nothing is missing.
@@ -96,31 +145,70 @@ impl<R: Read> Read for Watched<R> {
         self.bytes += read;
         self.end.extend_from_slice(&buffer[read.saturating_sub(BLOCK_BYTES)..read]);
         self.end.drain(..self.end.len().saturating_sub(BLOCK_BYTES));
+        self.head.take(read)?;
         Ok(read)
     }
 }
 
 fn read_entries<T>(
     archive: &mut Archive<impl Read>,
+    head: &Head,
     mut keep: impl FnMut(&mut dyn Read) -> io::Result<T>,
 ) -> Result<Tree<T>, String> {
     let no_archive = |error: io::Error| {
         format!("it is no tar archive, or was cut or damaged ({error}); give one that `npm pack` made")
     };
-    let mut tree = BTreeMap::new();
+    let mut growing = Growing { tree: BTreeMap::new(), names_bytes: 0 };
     for entry in archive.entries().map_err(no_archive)? {
         let mut entry = entry.map_err(no_archive)?;
+        head.is_over();
         let path = entry.path().map_err(no_archive)?.into_owned();
-        let Some(name) = inside(&path)? else { continue };
-        let read = read_entry(&mut entry, &path, Path::new(&name), &mut keep);
-        if let Some(read) = read.map_err(|error| error.to_string())? {
-            tree.insert(name, read);
+        if let Some(name) = inside(&path)? {
+            let read = read_entry(&mut entry, &path, Path::new(&name), &mut keep);
+            if let Some(read) = read.map_err(|error| error.to_string())? {
+                growing.take(&name, read)?;
+            }
         }
+        // What is left of its bytes belongs to no head.
+        io::copy(&mut entry, &mut io::sink()).map_err(no_archive)?;
+        head.begins();
     }
-    Ok(tree)
+    head.is_over();
+    Ok(growing.tree)
+}
+
+/// A tree as it is read.
+struct Growing<T> {
+    tree: Tree<T>,
+    names_bytes: usize,
+}
+
+impl<T> Growing<T> {
+    /// Takes an entry, and the directories above it that nobody has named yet.
+    fn take(&mut self, path: &str, entry: TreeEntry<T>) -> Result<(), String> {
+        for (end, _) in path.rmatch_indices('/') {
+            if self.tree.contains_key(&path[..end]) {
+                break;
+            }
+            self.insert(&path[..end], TreeEntry::Dir)?;
+        }
+        self.insert(path, entry)
+    }
+
+    fn insert(&mut self, path: &str, entry: TreeEntry<T>) -> Result<(), String> {
+        let target = if let TreeEntry::Symlink(target) = &entry { target.len() } else { 0 };
+        if self.tree.insert(path.to_owned(), entry).is_none() {
+            self.names_bytes += path.len() + target;
+        }
+        let fits = self.tree.len() <= ENTRIES_MAX && self.names_bytes <= NAMES_BYTES_MAX;
+        fits.then_some(()).ok_or_else(|| "it holds more files and names than are unpacked; split it".to_owned())
+    }
 }
 
 fn inside(path: &Path) -> Result<Option<String>, String> {
+    if path.as_os_str().len() > PATH_BYTES_MAX {
+        return Err(format!("an entry's path has more than {PATH_BYTES_MAX} bytes; give it a shorter one"));
+    }
     let mut names = Vec::new();
     for part in path.components() {
         match part {
@@ -149,6 +237,9 @@ fn read_entry<T>(
         }
         EntryType::Symlink => {
             let target = entry.link_name()?.ok_or_else(|| refused("is a link to nowhere"))?;
+            if target.as_os_str().len() > PATH_BYTES_MAX {
+                return Err(refused("is a link to a path that is too long"));
+            }
             stays_inside(name, &target).ok_or_else(|| refused("is a link that leaves the component"))?;
             Ok(Some(TreeEntry::Symlink(target.to_string_lossy().into_owned())))
         }
@@ -171,20 +262,106 @@ pub(crate) fn stays_inside(link: &Path, target: &Path) -> Option<PathBuf> {
     Some(pointed)
 }
 
-/// Adds the directories that files lie in and that nobody names.
-pub(crate) fn with_parents<E: Clone>(mut tree: BTreeMap<String, E>, dir: &E) -> BTreeMap<String, E> {
-    let files: Vec<String> = tree.keys().cloned().collect();
-    for (index, path) in files.iter().flat_map(|path| path.match_indices('/').map(move |(index, _)| (index, path))) {
-        tree.entry(path[..index].to_owned()).or_insert_with(|| dir.clone());
-    }
-    tree
-}
-
-/// Takes a single top-level directory away.
-fn hoisted<T: Clone>(tree: Tree<T>) -> Tree<T> {
+/// Takes a single top-level directory away, and with it its name: a link that comes back by it would lead elsewhere.
+fn hoisted<T: Clone>(tree: Tree<T>) -> Result<Tree<T>, String> {
     let mut tops = tree.iter().filter(|(path, _)| !path.contains('/'));
-    let (Some((top, TreeEntry::Dir)), None) = (tops.next(), tops.next()) else { return tree };
+    let (Some((top, TreeEntry::Dir)), None) = (tops.next(), tops.next()) else { return Ok(tree) };
     let below = format!("{top}/");
     let hoisted = tree.iter().filter_map(|(path, entry)| Some((path.strip_prefix(&below)?.to_owned(), entry.clone())));
-    hoisted.collect()
+    let hoisted: Tree<T> = hoisted.collect();
+    for (path, entry) in &hoisted {
+        if let TreeEntry::Symlink(target) = entry {
+            let inside = stays_inside(Path::new(path), Path::new(target));
+            inside.ok_or_else(|| format!("entry `{below}{path}` is a link that leaves the component"))?;
+        }
+    }
+    Ok(hoisted)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::{Compression, write::GzEncoder};
+    use tar::{Builder, Header};
+
+    use super::*;
+
+    fn header(kind: EntryType, size: u64) -> Header {
+        let mut header = Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_mode(0o644);
+        header.set_size(size);
+        header.set_cksum();
+        header
+    }
+
+    /// How many bytes a reader was asked for.
+    struct Counted<R>(R, Rc<Cell<u64>>);
+
+    impl<R: Read> Read for Counted<R> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.0.read(buffer).inspect(|bytes| self.1.set(self.1.get() + *bytes as u64))
+        }
+    }
+
+    #[test]
+    fn a_long_name_of_any_announced_size_is_not_taken_into_memory() {
+        let head = header(EntryType::GNULongName, 8 << 30);
+        let read = Rc::new(Cell::new(0));
+        let endless = Counted(head.as_bytes().chain(io::repeat(b'a')).take(8 << 30), Rc::clone(&read));
+        let error = read_archive(endless, digest_of).unwrap_err();
+        assert!(error.contains("no tar archive"), "{error}");
+        assert!(read.get() < 2 * HEAD_BYTES_MAX, "{} bytes were read", read.get());
+    }
+
+    /// An archive of empty files with these paths.
+    fn archive(paths: impl Iterator<Item = String>) -> Vec<u8> {
+        let mut builder = Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
+        for path in paths {
+            builder.append_data(&mut header(EntryType::Regular, 0), path, io::empty()).unwrap();
+        }
+        builder.into_inner().unwrap().finish().unwrap()
+    }
+
+    #[test]
+    fn entries_and_their_names_are_bounded() {
+        let refused =
+            |paths: Vec<String>| read_archive(&archive(paths.into_iter())[..], digest_of).map(drop).unwrap_err();
+        let many = (0..=ENTRIES_MAX as u32).map(|number| format!("{number}")).collect();
+        let deep = (0..9).map(|number| format!("{number}/{}", "a/".repeat(2_040))).collect();
+        for paths in [many, deep] {
+            let error = refused(paths);
+            assert!(error.contains("more files and names"), "{error}");
+        }
+        let error = refused(vec!["a/".repeat(2_100)]);
+        assert!(error.contains("more than 4096 bytes"), "{error}");
+    }
+
+    #[test]
+    fn a_link_that_comes_back_in_by_the_name_of_the_top_is_refused() {
+        for (target, stays) in [("../package/y", false), ("../..", false), ("..", false), ("y", true), (".", true)] {
+            let mut builder = Builder::new(Vec::new());
+            builder.append_data(&mut header(EntryType::Regular, 0), "package/y", io::empty()).unwrap();
+            builder.append_link(&mut header(EntryType::Symlink, 0), "package/x", target).unwrap();
+            let read = read_archive(&builder.into_inner().unwrap()[..], digest_of);
+            assert_eq!(read.is_ok(), stays, "{target}: {read:?}");
+        }
+    }
+
+    #[test]
+    fn what_lies_between_two_heads_is_no_head() {
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+        let body = vec![b'x'; 3 * HEAD_BYTES_MAX as usize];
+        let mut builder = Builder::new(&mut gzip);
+        for (name, kind) in [("a", EntryType::Regular), ("b", EntryType::Directory), ("c", EntryType::Regular)] {
+            builder.append_data(&mut header(kind, body.len() as u64), name, &body[..]).unwrap();
+        }
+        builder.finish().unwrap();
+        drop(builder);
+        // Zeros behind the end are no head either.
+        gzip.write_all(&[0; 3 * HEAD_BYTES_MAX as usize]).unwrap();
+        let tree = read_archive(&gzip.finish().unwrap()[..], digest_of).unwrap();
+        assert_eq!(tree.keys().collect::<Vec<_>>(), ["a", "b", "c"]);
+    }
 }

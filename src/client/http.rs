@@ -20,7 +20,7 @@ use crate::{api::NODE_HEADER, real::spawn};
 /// How long a connection may take to come about.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 
-/// How long a node may take for an answer that is no stream.
+/// How long a node may take for an answer that is no stream, and for the head of one that is.
 const ANSWER_WITHIN: Duration = Duration::from_secs(90);
 
 /// The most bytes of such an answer.
@@ -127,8 +127,7 @@ impl Client {
             let bytes = self.read(self.accepted(response).await?).await?;
             serde_json::from_slice(&bytes).map_err(|error| self.broken(format!("its answer is no JSON: {error}")))
         };
-        let silent = || self.broken(format!("no answer within {} s", ANSWER_WITHIN.as_secs()));
-        timeout(ANSWER_WITHIN, asked).await.unwrap_or_else(|_| Err(silent()))
+        timeout(ANSWER_WITHIN, asked).await.unwrap_or_else(|_| Err(self.silent()))
     }
 
     /// Asks for a stream of events.
@@ -155,7 +154,9 @@ impl Client {
     }
 
     async fn followed(&self, request: Request<RequestBody>, failure: Failure) -> Result<Follow, ClientError> {
-        let response = self.accepted(self.send(request).await?).await?;
+        // A node tells that it has begun before it reads a payload: an upload may take longer than its answer's head.
+        let accepted = async { self.accepted(self.send(request).await?).await };
+        let response = timeout(ANSWER_WITHIN, accepted).await.unwrap_or_else(|_| Err(self.silent()))?;
         let node = response.headers().get(NODE_HEADER).and_then(|name| name.to_str().ok());
         let node = node.map_or_else(|| self.address.to_string(), str::to_owned);
         Ok(Follow::new(node, response.into_body(), failure))
@@ -183,6 +184,13 @@ impl Client {
         // It moves bytes for as long as the answer is read. What breaks it the answer's reader hears.
         spawn(async move { drop(connection.await) });
         sender.send_request(request).await.map_err(broken)
+    }
+
+    fn silent(&self) -> ClientError {
+        self.broken(format!(
+            "no answer within {} s; look at the node, and ask it for its deployments",
+            ANSWER_WITHIN.as_secs()
+        ))
     }
 
     fn broken(&self, cause: String) -> ClientError {
@@ -223,6 +231,21 @@ pub(super) fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    // Time that is paused comes with the simulated world.
+    #[cfg(feature = "sim")]
+    #[test]
+    fn a_node_that_takes_a_request_and_says_nothing_is_given_up() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+        let story = async {
+            // The system accepts for it.
+            let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let client = Client::new(silent.local_addr().unwrap().into(), "a-token-of-this-test");
+            client.follow(&serde_json::json!({ "operation": "get_deployment" })).await.err().unwrap().to_string()
+        };
+        let told = tokio::task::LocalSet::new().block_on(&runtime, story);
+        assert!(told.contains("no answer within 90 s"), "{told}");
+    }
 
     #[test]
     fn an_address_is_a_plain_url_of_a_host() {

@@ -91,7 +91,8 @@ pub trait Table {
     fn put(&self, key: &Key, snapshot: impl FnOnce() -> Draft) -> impl Future<Output = Result<Version, StoreError>>;
 
     /// Commits `record`, which another node wrote, under its own version if `accept` says so of the row that stands
-    /// there at the moment of the commit; resolves with what `accept` said.
+    /// there at the moment of the commit; resolves with what `accept` said. Local puts that follow are newer than `record`
+    /// in either case, and also when the caller has not waited for a commit that came about.
     fn put_if(
         &self,
         record: Record,

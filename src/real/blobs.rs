@@ -10,12 +10,14 @@ use std::{
     path::{Path, PathBuf},
     rc::Rc,
     sync::Arc,
+    time::Duration,
 };
 
 use bytes::Bytes;
+use tokio::{sync::Mutex, time::timeout};
 
 use super::{
-    blocking::blocking,
+    blocking::{blocking, to_its_end},
     disk::sync_dir,
     trace::{Payload, Recorder},
 };
@@ -25,6 +27,9 @@ use crate::env::{Beats, BlobError, BlobId, BlobState, BlobWatch, Blobs, Pulse};
 const PART: &str = "part";
 const FAILED: &str = "failed";
 
+/// How long a deletion waits until the trace has been told what was deleted.
+const TOLD_WITHIN: Duration = Duration::from_secs(1);
+
 /// A node's blobs; clones are handles to the same ones.
 #[derive(Clone)]
 pub struct RealBlobs {
@@ -33,6 +38,8 @@ pub struct RealBlobs {
     writing: Rc<RefCell<BTreeMap<BlobId, Writing>>>,
     /// For those who have ever been watched: a few bytes for each deployment of this life.
     changes: Rc<RefCell<BTreeMap<BlobId, Pulse>>>,
+    /// Whoever reads what was deleted holds it.
+    reading: Arc<Mutex<()>>,
 }
 
 /// A blob that is being written.
@@ -64,11 +71,11 @@ impl Files {
         self.sync()
     }
 
-    /// Removes all of them, durably; returns what a whole one was, by which its run is judged.
-    fn let_go(&self) -> io::Result<Option<Payload>> {
-        let payload = fs::File::open(&self.whole).ok().map(Payload::read);
+    /// Removes all of them, durably; returns a whole one, which can still be read.
+    fn let_go(&self) -> io::Result<Option<fs::File>> {
+        let whole = fs::File::open(&self.whole).ok();
         self.remove()?;
-        Ok(payload)
+        Ok(whole)
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -147,7 +154,7 @@ impl RealBlobs {
     /// The blobs in `directory`, which is made if it is not there.
     pub(super) fn open(directory: PathBuf, recorder: Recorder) -> io::Result<Self> {
         fs::create_dir_all(&directory)?;
-        Ok(Self { directory, recorder, writing: Rc::default(), changes: Rc::default() })
+        Ok(Self { directory, recorder, writing: Rc::default(), changes: Rc::default(), reading: Arc::default() })
     }
 
     /// Does something with a blob's files, apart from the node's thread.
@@ -242,11 +249,13 @@ impl Blobs for RealBlobs {
     }
 
     async fn delete(&self, id: BlobId) -> Result<(), BlobError> {
-        if let Some(payload) = self.with_files(id, Files::let_go).await? {
-            self.recorder.let_go(id, payload);
-        }
+        let whole = self.with_files(id, Files::let_go).await?;
         self.writing.borrow_mut().remove(&id);
         self.tell(id, BlobState::Missing);
+        if let Some(whole) = whole {
+            // A large one is not waited for, and what fails here is not the deletion.
+            let _ = timeout(TOLD_WITHIN, self.tell_what_was(id, whole)).await;
+        }
         Ok(())
     }
 
@@ -276,6 +285,20 @@ impl Blobs for RealBlobs {
 }
 
 impl RealBlobs {
+    /// Tells the trace what a whole blob was that is gone: its run is judged by it. Nothing else depends on it.
+    async fn tell_what_was(&self, id: BlobId, whole: fs::File) -> io::Result<()> {
+        // One at a time, and whoever gives up his turn closes his file: a large one takes long and holds room on the disk.
+        let turn = Arc::clone(&self.reading).lock_owned().await;
+        let recorder = self.recorder.clone();
+        let work = async move {
+            let payload = blocking(move || Ok(Payload::read(whole))).await?;
+            recorder.let_go(id, payload);
+            drop(turn);
+            Ok(())
+        };
+        to_its_end(work).await
+    }
+
     async fn read_part(&self, id: BlobId, offset: u64, bytes_max: usize) -> Result<Bytes, BlobError> {
         let known = self.writing.borrow().get(&id).cloned();
         if let Some(Writing { file, bytes }) = known {

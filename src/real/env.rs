@@ -4,7 +4,6 @@ use std::{
     cell::RefCell,
     collections::BTreeMap,
     fs, io,
-    io::Write,
     net::SocketAddr,
     path::PathBuf,
     rc::Rc,
@@ -19,6 +18,7 @@ use super::{
     blobs::RealBlobs,
     disk::{RealDisk, sync_dir},
     handshake::NAME_BYTES_MAX,
+    journal::JournalFile,
     network::RealNetwork,
     process::RealProcesses,
     secret::Secret,
@@ -91,7 +91,7 @@ struct Node {
     disk: RealDisk,
     processes: RealProcesses,
     serving: RealServing,
-    journal: RefCell<fs::File>,
+    journal: RefCell<JournalFile>,
     recorder: Recorder,
     /// Never beats: the membership is that of the configuration for as long as the node lives.
     membership: Pulse,
@@ -117,7 +117,7 @@ impl RealEnv {
         let blobs = RealBlobs::open(store.join("blobs"), recorder.clone()).map_err(failed)?;
         let trees = Trees::new(root.clone(), recorder.clone());
         trace::begin(&recorder, &trees, &config, table.rows()?, &store.join("blobs")).map_err(failed)?;
-        let journal = fs::OpenOptions::new().create(true).append(true).open(root.join("journal.jsonl"));
+        let journal = JournalFile::open(&root).map_err(failed)?;
         Ok(Self(Rc::new(Node {
             table,
             blobs,
@@ -126,7 +126,7 @@ impl RealEnv {
             serving: RealServing::new(root, recorder.clone()),
             network: RealNetwork::new(config.name.clone(), config.secret, config.members, recorder.clone()),
             recorder,
-            journal: RefCell::new(journal.map_err(failed)?),
+            journal: RefCell::new(journal),
             name: config.name,
             settings: config.settings,
             membership: Pulse::default(),
@@ -291,7 +291,7 @@ impl Env for RealEnv {
     fn journal(&self, entry: Journal) {
         self.0.recorder.record(&Event::Journal(entry.clone()));
         // The log is observability: a full disk must not end a deploy.
-        let _ = self.0.journal.borrow_mut().write_all(journal_line(&entry, wall_clock_ms()).as_bytes());
+        let _ = self.0.journal.borrow_mut().write(&journal_line(&entry, wall_clock_ms()));
     }
 
     fn holds(&self, queue: &'static str, bytes: usize, item_bytes: usize) {

@@ -6,9 +6,11 @@
 
 mod blobs;
 mod blocking;
+mod database;
 mod disk;
 mod env;
 mod handshake;
+mod journal;
 mod network;
 mod process;
 mod secret;

@@ -1,12 +1,13 @@
 //! Child processes, each the leader of a process group of its own.
 
-use std::{io, path::PathBuf, process::Stdio};
+use std::{io, path::PathBuf, process::Stdio, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
     process,
+    time::{Instant, sleep_until},
 };
 
 use super::trace::{Recorder, Trees};
@@ -15,6 +16,12 @@ use crate::env::{Child, Command, ExitStatus, Output, OutputStream, Processes};
 
 /// The most bytes of one chunk.
 const CHUNK_BYTES_MAX: usize = 16 * 1024;
+
+/// How long a stream is waited for when the leader has ended: what has left its group can hold it open for ever.
+const DRAIN_WITHIN: Duration = Duration::from_secs(5);
+
+/// How much is read of a stream when the leader has ended; no pipe holds more that was written before.
+const DRAIN_BYTES_MAX: u64 = 1024 * 1024;
 
 /// A node's processes.
 #[derive(Clone)]
@@ -49,9 +56,9 @@ impl Processes for RealProcesses {
         let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
         Ok(RealChild {
             group: Some(group.expect("a child that was just started has a process id")),
-            stdout: child.stdout.take(),
-            stderr: child.stderr.take(),
-            status: None,
+            stdout: Pipe::of(child.stdout.take()),
+            stderr: Pipe::of(child.stderr.take()),
+            ended: None,
             child,
             told: Told { process, directory: command.directory.clone(), processes: self.clone(), over: false },
         })
@@ -71,12 +78,37 @@ pub struct RealChild {
     /// Until the group is gone.
     group: Option<Pid>,
     child: process::Child,
-    /// Until they are drained.
-    stdout: Option<process::ChildStdout>,
-    stderr: Option<process::ChildStderr>,
-    /// How its leader ended.
-    status: Option<ExitStatus>,
+    stdout: Pipe<process::ChildStdout>,
+    stderr: Pipe<process::ChildStderr>,
+    /// How its leader ended, and until when its streams are drained.
+    ended: Option<(ExitStatus, Instant)>,
     told: Told,
+}
+
+/// What a child writes to.
+struct Pipe<R> {
+    /// Until it is drained.
+    reader: Option<R>,
+    /// How much is still read.
+    bytes_left: u64,
+}
+
+impl<R: AsyncRead + Unpin> Pipe<R> {
+    fn of(reader: Option<R>) -> Self {
+        Self { reader, bytes_left: u64::MAX }
+    }
+
+    /// The next bytes; the stream is let go at its end. Never when it is drained. Safe to cancel.
+    async fn chunk(&mut self) -> io::Result<Option<Bytes>> {
+        let Some(reader) = &mut self.reader else { return std::future::pending().await };
+        let mut bytes = BytesMut::with_capacity(CHUNK_BYTES_MAX);
+        if self.bytes_left == 0 || reader.read_buf(&mut bytes).await? == 0 {
+            self.reader = None;
+            return Ok(None);
+        }
+        self.bytes_left = self.bytes_left.saturating_sub(bytes.len() as u64);
+        Ok(Some(bytes.freeze()))
+    }
 }
 
 /// A child in its node's trace.
@@ -114,7 +146,9 @@ impl RealChild {
         use std::os::unix::process::ExitStatusExt;
         self.end_group();
         let signal = ExitStatus::Signal(status.signal().unwrap_or_default());
-        self.status = Some(status.code().map_or(signal, ExitStatus::Code));
+        self.ended = Some((status.code().map_or(signal, ExitStatus::Code), Instant::now() + DRAIN_WITHIN));
+        self.stdout.bytes_left = DRAIN_BYTES_MAX;
+        self.stderr.bytes_left = DRAIN_BYTES_MAX;
     }
 
     fn end_group(&mut self) {
@@ -129,32 +163,26 @@ impl RealChild {
 enum Next {
     Bytes(OutputStream, Option<Bytes>),
     Ended(std::process::ExitStatus),
-}
-
-/// The next bytes of a stream, which is let go at its end; never when it is drained. Safe to cancel.
-async fn chunk<R: AsyncRead + Unpin>(stream: &mut Option<R>) -> io::Result<Option<Bytes>> {
-    let Some(reader) = stream else { return std::future::pending().await };
-    let mut bytes = BytesMut::with_capacity(CHUNK_BYTES_MAX);
-    if reader.read_buf(&mut bytes).await? == 0 {
-        *stream = None;
-        return Ok(None);
-    }
-    Ok(Some(bytes.freeze()))
+    /// Nothing for too long after its end.
+    Silent,
 }
 
 impl Child for RealChild {
     async fn next(&mut self) -> io::Result<Output> {
         loop {
-            if let (Some(status), None, None) = (self.status, &self.stdout, &self.stderr) {
+            let Self { child, stdout, stderr, ended, .. } = self;
+            if let (Some((status, _)), None, None) = (*ended, &stdout.reader, &stderr.reader) {
                 self.told.exited(status).await;
                 return Ok(Output::Exit(status));
             }
-            let Self { child, stdout, stderr, .. } = self;
+            let drained = ended.map_or_else(Instant::now, |(_, drained)| drained);
             let next = tokio::select! {
                 biased;
-                bytes = chunk(stdout) => Next::Bytes(OutputStream::Stdout, bytes?),
-                bytes = chunk(stderr) => Next::Bytes(OutputStream::Stderr, bytes?),
-                ended = child.wait(), if self.status.is_none() => Next::Ended(ended?),
+                // First: what the leader leaves behind could write for as long as it is not ended.
+                status = child.wait(), if ended.is_none() => Next::Ended(status?),
+                bytes = stdout.chunk() => Next::Bytes(OutputStream::Stdout, bytes?),
+                bytes = stderr.chunk() => Next::Bytes(OutputStream::Stderr, bytes?),
+                () = sleep_until(drained), if ended.is_some() => Next::Silent,
             };
             match next {
                 Next::Bytes(stream, Some(bytes)) => {
@@ -163,6 +191,7 @@ impl Child for RealChild {
                 }
                 Next::Bytes(_, None) => {}
                 Next::Ended(status) => self.ended(status),
+                Next::Silent => (self.stdout.reader, self.stderr.reader) = (None, None),
             }
         }
     }

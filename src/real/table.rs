@@ -3,24 +3,23 @@
 //! A commit is one transaction, durable when it returns. Commits of a node come one after another: what `accept` of
 //! [`Table::put_if`] sees is what its commit replaces.
 
-use std::{cell::RefCell, collections::BTreeMap, io, path::Path, rc::Rc, sync::Arc};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    path::Path,
+    rc::Rc,
+    sync::Arc,
+};
 
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::Database;
 use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
 
 use super::{
-    blocking::blocking,
+    database::{Store, commit, commit_cursor, encode, has_failed, read_cursor, read_log, read_row, read_rows},
     trace::{Intent, Recorder},
 };
 use crate::check::Event;
 use crate::env::{Beats, Changes, Draft, Key, NodeName, Position, Pulse, Record, RowWatch, StoreError, Table, Version};
-
-const ROWS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("rows");
-const LOG: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("log");
-const CURSORS: TableDefinition<'_, &str, u64> = TableDefinition::new("cursors");
-
-/// What the database may hold in memory.
-const CACHE_BYTES: usize = 16 * 1024 * 1024;
 
 /// A node's table; clones are handles to the same one.
 #[derive(Clone)]
@@ -29,7 +28,9 @@ pub struct RealTable(Rc<Shared>);
 struct Shared {
     node: NodeName,
     recorder: Recorder,
-    database: Arc<Database>,
+    store: Store,
+    /// The store has failed, and is opened anew.
+    mending: Cell<bool>,
     /// Whoever commits holds it.
     turn: Arc<Mutex<()>>,
     stamp: RefCell<u64>,
@@ -52,9 +53,9 @@ impl Commit {
     /// Commits, tells those who wait for the row, and then who asked.
     async fn run(self, table: RealTable, told: impl FnOnce(Result<(), StoreError>)) {
         let Self { turn: _turn, put, record, intent } = self;
-        let (database, key, bytes) = (Arc::clone(&table.0.database), record.key.to_string(), encode(&record));
-        let committing = blocking(move || commit(&database, &key, &bytes, put.is_some()).map_err(io::Error::other));
-        let committed = committing.await.map_err(|error| StoreError::Refused(error.to_string()));
+        let (key, bytes) = (record.key.to_string(), encode(&record));
+        let committed = table.0.store.write(move |database| commit(database, &key, &bytes, put.is_some())).await;
+        let committed = committed.map_err(|error| table.refused(error));
         table.ended(&intent, put, &record, committed.as_ref());
         told(committed);
     }
@@ -69,86 +70,75 @@ fn intend(recorder: &Recorder, put: Option<u32>, record: &Rc<Record>) -> Intent 
     })
 }
 
-fn refused(error: impl Into<redb::Error>) -> StoreError {
-    StoreError::Refused(error.into().to_string())
-}
-
-fn encode(record: &Record) -> Vec<u8> {
-    postcard::to_stdvec(record).expect("a record holds nothing that postcard cannot encode")
-}
-
-fn decode(bytes: &[u8]) -> Result<Rc<Record>, StoreError> {
-    let damaged = |error| StoreError::Refused(format!("a row in the database cannot be read: {error}"));
-    postcard::from_bytes(bytes).map(Rc::new).map_err(damaged)
-}
-
-/// Makes the tables, and finds the greatest timestamp among the rows.
-fn open(path: &Path) -> Result<(Database, u64), StoreError> {
-    let database = Database::builder().set_cache_size(CACHE_BYTES).create(path).map_err(refused)?;
-    let begun = database.begin_write().map_err(refused)?;
-    let mut stamp = 0;
-    {
-        let rows = begun.open_table(ROWS).map_err(refused)?;
-        begun.open_table(LOG).map_err(refused)?;
-        begun.open_table(CURSORS).map_err(refused)?;
-        for row in rows.iter().map_err(refused)? {
-            stamp = stamp.max(decode(row.map_err(refused)?.1.value())?.version.stamp);
-        }
-    }
-    begun.commit().map_err(refused)?;
-    Ok((database, stamp))
-}
-
-/// Writes a row; one of this node's own stands in its log too.
-fn commit(database: &Database, key: &str, bytes: &[u8], own: bool) -> Result<(), redb::Error> {
-    let begun = database.begin_write()?;
-    {
-        begun.open_table(ROWS)?.insert(key, bytes)?;
-        if own {
-            let mut log = begun.open_table(LOG)?;
-            let next = log.last()?.map_or(0, |(position, _)| position.value()) + 1;
-            log.insert(next, bytes)?;
-        }
-    }
-    Ok(begun.commit()?)
-}
-
-fn read_rows(database: &Database) -> Result<Vec<Rc<Record>>, StoreError> {
-    let reading = database.begin_read().map_err(refused)?;
-    let rows = reading.open_table(ROWS).map_err(refused)?;
-    rows.iter().map_err(refused)?.map(|row| decode(row.map_err(refused)?.1.value())).collect()
-}
-
-/// The rows that a node which does not run has in its database at `path`.
-pub(super) fn rows_at(path: &Path) -> Result<Vec<Rc<Record>>, StoreError> {
-    read_rows(&open(path)?.0)
-}
-
-fn commit_cursor(database: &Database, of: &str, position: Position) -> Result<(), redb::Error> {
-    let begun = database.begin_write()?;
-    begun.open_table(CURSORS)?.insert(of, position.0)?;
-    Ok(begun.commit()?)
-}
-
 impl RealTable {
     /// Opens the database at `path`, which is made if it is not there.
     pub(super) fn open(node: NodeName, path: &Path, recorder: Recorder) -> Result<Self, StoreError> {
-        let (database, stamp) = open(path)?;
-        Ok(Self(Rc::new(Shared {
+        let (store, stamp) = Store::open(path).map_err(|error| StoreError::Refused(error.to_string()))?;
+        Ok(Self::of(node, store, stamp, recorder))
+    }
+
+    fn of(node: NodeName, store: Store, stamp: u64, recorder: Recorder) -> Self {
+        Self(Rc::new(Shared {
             node,
             recorder,
-            database: Arc::new(database),
+            store,
+            mending: Cell::default(),
             turn: Arc::default(),
             stamp: RefCell::new(stamp),
             logged: Pulse::default(),
             watched: RefCell::default(),
-        })))
+        }))
+    }
+
+    fn read<T>(&self, work: impl FnOnce(&Database) -> Result<T, redb::Error>) -> Result<T, StoreError> {
+        self.0.store.read(work).map_err(|error| self.refused(error))
+    }
+
+    /// What an error of the database is to who asked. One after which it takes nothing more has it opened anew.
+    fn refused(&self, error: redb::Error) -> StoreError {
+        if !has_failed(&error) {
+            return StoreError::Refused(error.to_string());
+        }
+        self.mend();
+        StoreError::Refused(match error {
+            redb::Error::PreviousIo => "the database has failed, and is opened anew".to_owned(),
+            error => format!("the database has failed, and is opened anew: {error}"),
+        })
+    }
+
+    /// Opens the database anew when nobody writes. When that fails, whoever asks next has it tried again.
+    fn mend(&self) {
+        if self.0.mending.replace(true) {
+            return;
+        }
+        let table = self.clone();
+        super::env::spawn(async move {
+            let _turn = table.0.turn.lock().await;
+            match table.0.store.reopen().await {
+                Ok(stamp) => table.is_mended(stamp),
+                Err(error) => table.0.recorder.broke("database-fails", &error),
+            }
+            table.0.mending.set(false);
+        });
+    }
+
+    /// A commit that had failed may stand there after all.
+    fn is_mended(&self, stamp: u64) {
+        self.has_seen(stamp);
+        self.0.watched.borrow().values().for_each(Pulse::beat);
+        self.0.logged.beat();
     }
 
     fn next_stamp(&self) -> u64 {
         let mut stamp = self.0.stamp.borrow_mut();
         *stamp = (super::env::wall_clock_ms() << 16).max(*stamp + 1);
         *stamp
+    }
+
+    /// What this node writes from now on is newer than this.
+    fn has_seen(&self, seen: u64) {
+        let mut stamp = self.0.stamp.borrow_mut();
+        *stamp = (*stamp).max(seen);
     }
 
     /// Commits a row, and tells those who wait for it. Done to its end, whoever waits: the turn goes with it.
@@ -177,9 +167,9 @@ impl RealTable {
         }
     }
 
-    /// Every row as it stands.
+    /// Every row as it stands, before the node's life begins.
     pub(super) fn rows(&self) -> Result<Vec<Rc<Record>>, StoreError> {
-        read_rows(&self.0.database)
+        self.0.store.read(read_rows).map_err(|error| StoreError::Refused(error.to_string()))
     }
 
     fn tell(&self, key: &Key, own: bool) {
@@ -192,9 +182,7 @@ impl RealTable {
     }
 
     fn find(&self, key: &str) -> Result<Option<Rc<Record>>, StoreError> {
-        let reading = self.0.database.begin_read().map_err(refused)?;
-        let rows = reading.open_table(ROWS).map_err(refused)?;
-        rows.get(key).map_err(refused)?.map(|row| decode(row.value())).transpose()
+        self.read(|database| read_row(database, key))
     }
 }
 
@@ -217,7 +205,7 @@ impl Table for RealTable {
     }
 
     async fn scan(&self) -> Result<Vec<Rc<Record>>, StoreError> {
-        self.rows()
+        self.read(read_rows)
     }
 
     async fn put(&self, key: &Key, snapshot: impl FnOnce() -> Draft) -> Result<Version, StoreError> {
@@ -234,28 +222,25 @@ impl Table for RealTable {
     async fn put_if(&self, record: Record, accept: impl FnOnce(Option<&Record>) -> bool) -> Result<bool, StoreError> {
         let turn = Arc::clone(&self.0.turn).lock_owned().await;
         let (current, record) = (self.find(&record.key)?, Rc::new(record));
+        // Before the commit, which outlasts a caller that leaves: no put that comes after it may be older.
+        self.has_seen(record.version.stamp);
         if !accept(current.as_deref()) {
             self.0.recorder.record(&Event::Replicated { record, taken: false });
             return Ok(false);
         }
-        self.commit(turn, None, Rc::clone(&record)).await?;
-        let mut stamp = self.0.stamp.borrow_mut();
-        *stamp = (*stamp).max(record.version.stamp);
+        self.commit(turn, None, record).await?;
         Ok(true)
     }
 
     async fn cursor(&self, of: &NodeName) -> Result<Position, StoreError> {
-        let reading = self.0.database.begin_read().map_err(refused)?;
-        let cursors = reading.open_table(CURSORS).map_err(refused)?;
-        let position = cursors.get(of.as_str()).map_err(refused)?;
-        Ok(position.map_or_else(Position::default, |position| Position(position.value())))
+        self.read(|database| read_cursor(database, of.as_str()))
     }
 
     async fn save_cursor(&self, of: &NodeName, position: Position) -> Result<(), StoreError> {
         let _turn = self.0.turn.lock().await;
-        let (database, name) = (Arc::clone(&self.0.database), of.to_string());
-        let saved = blocking(move || commit_cursor(&database, &name, position).map_err(io::Error::other)).await;
-        saved.map_err(|error| StoreError::Refused(error.to_string()))?;
+        let name = of.to_string();
+        let saved = self.0.store.write(move |database| commit_cursor(database, &name, position)).await;
+        saved.map_err(|error| self.refused(error))?;
         if let Some(of) = self.0.recorder.index_of(of) {
             self.0.recorder.record(&Event::CursorSaved { of, position });
         }
@@ -289,11 +274,7 @@ pub struct RealChanges {
 
 impl RealChanges {
     fn look(&self) -> Result<Option<(Position, Rc<Record>)>, StoreError> {
-        let reading = self.table.0.database.begin_read().map_err(refused)?;
-        let log = reading.open_table(LOG).map_err(refused)?;
-        let next = log.range(self.position.0 + 1..).map_err(refused)?.next();
-        let Some((position, bytes)) = next.transpose().map_err(refused)? else { return Ok(None) };
-        Ok(Some((Position(position.value()), decode(bytes.value())?)))
+        self.table.read(|database| read_log(database, self.position))
     }
 }
 
@@ -307,5 +288,37 @@ impl Changes for RealChanges {
             }
             self.logged.changed().await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::{super::database::tests::failing, *};
+
+    #[test]
+    fn a_database_that_has_failed_is_opened_anew_and_lost_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let fails = Arc::new(AtomicBool::new(false));
+        let store = failing(&directory.path().join("rows.redb"), &fails);
+        let recorder = Recorder::open(directory.path(), Vec::new()).unwrap();
+        let table = RealTable::of("n1".into(), store, 0, recorder);
+        let put =
+            async |key: &str| table.put(&key.into(), || Draft { value: b"x".as_slice().into(), blob: None }).await;
+        let story = async {
+            let mut watch = table.watch(&"a".into());
+            put("a").await.unwrap();
+            watch.changed().await;
+            fails.store(true, Ordering::Relaxed);
+            let told = put("b").await.unwrap_err().to_string();
+            assert!(told.contains("the database has failed, and is opened anew"), "{told}");
+            // It comes back by itself, and who watches looks again.
+            watch.changed().await;
+            assert!(table.get(&"a".into()).await.unwrap().is_some());
+            put("c").await.unwrap();
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        tokio::task::LocalSet::new().block_on(&runtime, story);
     }
 }

@@ -17,7 +17,7 @@ use walkdir::WalkDir;
 use crate::{
     check::{
         FileDigest, TreeDigest, TreeEntry, TreeHasher,
-        archive::{read_archive, stays_inside, with_parents},
+        archive::{read_archive, stays_inside},
     },
     deploy::hashing::hex,
 };
@@ -198,7 +198,7 @@ impl Component {
     }
 
     fn packed(name: &str, files: BTreeMap<String, Entry>) -> Self {
-        Self::new(name, pack(&files), with_parents(files, &Entry::Dir))
+        Self::new(name, pack(&files), with_parents(files))
     }
 
     fn new(name: &str, payload: Vec<Bytes>, tree: BTreeMap<String, Entry>) -> Self {
@@ -256,7 +256,7 @@ fn read(path: &Path) -> Result<Component, String> {
     let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("component");
     let (payload, tree) = if found.is_dir() {
         let tree = read_dir(path)?;
-        (pack(&tree), with_parents(tree, &Entry::Dir))
+        (pack(&tree), with_parents(tree))
     } else {
         let payload = Bytes::from(fs::read(path).map_err(|error| error.to_string())?);
         let tree = read_archive(&payload[..], |file| {
@@ -266,6 +266,15 @@ fn read(path: &Path) -> Result<Component, String> {
         (vec![payload], tree.into_iter().map(|(path, entry)| (path, entry.into())).collect())
     };
     Ok(Component::new(&name_of(&tree).unwrap_or_else(|| stem.to_owned()), payload, tree))
+}
+
+/// Adds the directories that files lie in and that nobody names.
+fn with_parents(mut tree: BTreeMap<String, Entry>) -> BTreeMap<String, Entry> {
+    let files: Vec<String> = tree.keys().cloned().collect();
+    for (index, path) in files.iter().flat_map(|path| path.match_indices('/').map(move |(index, _)| (index, path))) {
+        tree.entry(path[..index].to_owned()).or_insert(Entry::Dir);
+    }
+    tree
 }
 
 /// The name in the component's package.json.

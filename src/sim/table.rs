@@ -160,10 +160,12 @@ impl Table for SimTable {
         self.refuse(Kind::ApplyRefused).await?;
         let record = Rc::new(record);
         let taken = accept(self.stored.borrow().rows.get(&record.key).map(Rc::as_ref));
-        if taken {
+        {
             let mut stored = self.stored.borrow_mut();
             stored.stamp = stored.stamp.max(record.version.stamp);
-            stored.rows.insert(record.key.clone(), Rc::clone(&record));
+            if taken {
+                stored.rows.insert(record.key.clone(), Rc::clone(&record));
+            }
         }
         let key = record.key.clone();
         self.record(Event::Replicated { record, taken });

@@ -22,6 +22,8 @@ stage::claims! {
     what_is_not_accepted_changes_nothing;
     accepting_sees_what_stands_there;
     a_put_is_newer_than_the_newest_row_of_another_node;
+    a_put_is_newer_than_a_row_of_another_node_that_was_not_taken;
+    a_put_is_newer_than_a_row_of_another_node_whose_commit_nobody_waited_for;
     the_log_holds_local_puts_in_their_order_and_nothing_else;
     the_log_goes_on_from_a_position;
     who_is_at_the_end_of_the_log_waits_for_more;
@@ -170,6 +172,25 @@ async fn a_put_is_newer_than_the_newest_row_of_another_node<E: Env>(nodes: Nodes
     here(&nodes, async |env: E| {
         env.table().put_if(of_another("a", FAR_AHEAD, "theirs"), |_| true).await.unwrap();
         assert!(put(&env, "b", "mine").await.stamp > FAR_AHEAD);
+    })
+    .await;
+}
+
+async fn a_put_is_newer_than_a_row_of_another_node_that_was_not_taken<E: Env>(nodes: Nodes<E>) {
+    here(&nodes, async |env: E| {
+        assert!(!env.table().put_if(of_another("a", FAR_AHEAD, "theirs"), |_| false).await.unwrap());
+        assert!(put(&env, "a", "mine").await.stamp > FAR_AHEAD);
+    })
+    .await;
+}
+
+async fn a_put_is_newer_than_a_row_of_another_node_whose_commit_nobody_waited_for<E: Env>(nodes: Nodes<E>) {
+    here(&nodes, async |env: E| {
+        // Whether it comes about is open.
+        poll_immediate(env.table().put_if(of_another("a", FAR_AHEAD, "theirs"), |_| true)).await;
+        let stamp = put(&env, "b", "mine").await.stamp;
+        let is_there = env.table().get(&key("a")).await.unwrap().is_some();
+        assert!(!is_there || stamp > FAR_AHEAD);
     })
     .await;
 }

@@ -2,7 +2,7 @@
 
 use std::{fs, io::Read, io::Write};
 
-use drydock::api::sse::Message;
+use drydock::api::{limits::TAILS_MAX, sse::Message};
 use serde_json::{Value, json};
 
 use super::{
@@ -121,4 +121,48 @@ fn a_client_that_leaves_cancels_nothing() {
     let list = || nodes.ask(1, &json!({ "operation": "list_deployments", "project": "slow" })).json();
     eventually("the deploy's success", || list()["deployments"][0]["status"] == "success");
     assert!(nodes.directory(1).join("components/slow/package.json").exists());
+}
+
+#[test]
+fn a_deletion_whose_origin_is_not_there_can_be_tried_again() {
+    let mut nodes = Nodes::start(2);
+    let deployed = web::deploy(nodes.api(1), "plain", &archive(&[("index.js", "1;\n")]), OBJECT).json();
+    nodes.child(1).kill().unwrap();
+    let delete = json!({ "operation": "delete_deployment_payload", "deployment_id": deployed["deployment_id"] });
+    let (status, message) = nodes.ask(2, &delete).refusal();
+    assert!(status == 503 && message.contains("try again"), "{status} {message}");
+}
+
+/// A tail that goes on: its connection, and the status of its head.
+fn tail(nodes: &Nodes, id: &Value) -> (std::net::TcpStream, Vec<u8>) {
+    let mut stream = web::connect(nodes.api(1));
+    let request = json!({ "operation": "get_deployment", "deployment_id": id });
+    stream.write_all(&web::json_request(&request, EVENTS)).unwrap();
+    let mut status = vec![0; "HTTP/1.1 200".len()];
+    stream.read_exact(&mut status).unwrap();
+    (stream, status)
+}
+
+#[test]
+fn those_who_follow_a_deployment_leave_room_for_others() {
+    let nodes = Nodes::start(1);
+    let gate = nodes.folder.path().join("gate");
+    let payload = waiting_component(&gate);
+    let parts: [(&str, &[u8]); 3] = [("operation", b"deploy_component"), ("project", b"slow"), ("payload", &payload)];
+    let mut deploy = web::connect(nodes.api(1));
+    deploy.write_all(&web::upload_request(&parts, EVENTS)).unwrap();
+    let list = || nodes.ask(1, &json!({ "operation": "list_deployments" })).json();
+    eventually("the deployment", || list()["total"] == 1);
+    let id = &list()["deployments"][0]["deployment_id"];
+
+    let mut tails: Vec<_> = (0..TAILS_MAX).map(|_| tail(&nodes, id)).collect();
+    assert!(tails.iter().all(|(_, status)| status == b"HTTP/1.1 200"));
+    let refused = web::ask(nodes.api(1), &json!({ "operation": "get_deployment", "deployment_id": id }), EVENTS);
+    assert_eq!((refused.status, &refused.json()["code"]), (503, &json!("too_many_tails")));
+    assert!(refused.head.contains("drydock-node: n1"), "{}", refused.head);
+    assert_eq!(list()["total"], 1);
+    // One that leaves makes room.
+    tails.pop();
+    eventually("room for a tail", || tail(&nodes, id).1 == b"HTTP/1.1 200");
+    fs::write(&gate, "").unwrap();
 }

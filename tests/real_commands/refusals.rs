@@ -97,9 +97,12 @@ fn uploads_that_break_the_rules_leave_a_failed_row_at_most() {
 
     let (status, message) = upload(&[operation, ("payload", &payload), project]).refusal();
     assert!(
-        status == 400 && message.contains("`project` is missing"),
+        status == 400 && message.contains("`project` is missing") && message.contains("`payload` as the last part"),
         "what follows the payload is not read: {message}"
     );
+    let (status, message) = upload(&[project, ("payload", &payload), operation]).refusal();
+    assert!(status == 400 && message.contains("`operation` is missing"), "{message}");
+    assert!(message.contains("`payload` as the last part"), "{message}");
     let late = upload(&[operation, project, ("payload", &payload), ("restart", b"true")]);
     let (status, message) = late.refusal();
     assert!(status == 400 && message.contains("`restart` comes after `payload`"), "{message}");

@@ -46,9 +46,9 @@ pub enum ArchiveError {
         why: String,
     },
     /// The disk did not take it.
-    #[error("cannot unpack the payload: write `{path}`: {cause}")]
+    #[error("cannot unpack the payload: this node's disk did not take `{path}`: {cause}; mend that and deploy again")]
     Disk {
-        /// Which path.
+        /// Which path in the component.
         path: String,
         /// What the disk says.
         cause: io::Error,
@@ -65,6 +65,18 @@ impl ArchiveError {
             Some(cause) => Self::Payload(*cause),
             None if unexpected_end => Self::Malformed("it ends in the middle".to_owned()),
             None => Self::Malformed(told),
+        }
+    }
+
+    /// The same error without the place where this node puts components together.
+    fn within(self, into: &Path) -> Self {
+        match self {
+            Self::Disk { path, cause } => {
+                let inside = Path::new(&path).strip_prefix(into).unwrap_or(Path::new(&path));
+                // The directory itself is `.`.
+                Self::Disk { path: Path::new(".").join(inside).display().to_string(), cause }
+            }
+            other => other,
         }
     }
 }
@@ -137,7 +149,7 @@ async fn unpack_tar(
     let unpacked = unpack_entries(&mut reader, disk, into, limits).await;
     match reader.limit() {
         0 => Err(ArchiveError::Malformed(format!("it holds more than {} bytes", limits.stream_bytes_max()))),
-        _ => unpacked,
+        _ => unpacked.map_err(|error| error.within(into)),
     }
 }
 

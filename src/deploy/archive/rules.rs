@@ -1,7 +1,8 @@
 //! What an entry may do: pure decisions over names, kinds and counts.
 
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
+    ffi::OsStr,
     path::{Component, Path, PathBuf},
 };
 
@@ -43,29 +44,55 @@ pub(super) enum Kind {
     Symlink(PathBuf),
 }
 
+/// The longest path, and the longest target of a link; no system takes longer ones.
+const PATH_BYTES_MAX: usize = 4096;
+
+/// The longest name in a path.
+const NAME_BYTES_MAX: usize = 255;
+
+/// Bytes of all paths and all targets of links: they are held while an archive is unpacked, or when it is judged.
+const PATHS_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// How much of an entry's path a refusal tells.
+const TOLD_CHARACTERS_MAX: usize = 200;
+
+const SMALLER: &str = "leave node_modules out and let the node install, or split the component";
+
+const LEAVES: &str = "is a link that leaves the component: pack a copy of what it points to";
+
+/// What stands at a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Taken {
+    Dir,
+    File,
+    Link,
+}
+
+impl From<&Kind> for Taken {
+    fn from(kind: &Kind) -> Self {
+        match kind {
+            Kind::Dir => Self::Dir,
+            Kind::File { .. } => Self::File,
+            Kind::Symlink(_) => Self::Link,
+        }
+    }
+}
+
 /// What has been admitted so far.
 pub(super) struct Rules {
     limits: Limits,
     entries: u64,
     bytes: u64,
-    taken: BTreeSet<PathBuf>,
-    /// Links, and what they point to within the archive.
-    links: Vec<(PathBuf, PathBuf)>,
-    tops: BTreeSet<PathBuf>,
-    top_is_dir: bool,
+    /// By path; the directories above an entry too, though nobody names them.
+    taken: BTreeMap<String, Taken>,
+    paths_bytes: usize,
+    /// The first link that leads out of its directory at the top.
+    leaves_its_top: Option<String>,
 }
 
 impl Rules {
     pub(super) fn new(limits: Limits) -> Self {
-        Self {
-            limits,
-            entries: 0,
-            bytes: 0,
-            taken: BTreeSet::new(),
-            links: Vec::new(),
-            tops: BTreeSet::new(),
-            top_is_dir: true,
-        }
+        Self { limits, entries: 0, bytes: 0, taken: BTreeMap::new(), paths_bytes: 0, leaves_its_top: None }
     }
 
     pub(super) fn entries(&self) -> u64 {
@@ -78,25 +105,34 @@ impl Rules {
 
     /// Where an entry goes and what it becomes; `None` for the archive's own root.
     pub(super) fn admit(&mut self, entry: &Entry) -> Result<Option<(PathBuf, Kind)>, ArchiveError> {
-        let refuse = |why: &str| refused(&entry.path, why);
-        self.entries += 1;
-        self.bytes = self.bytes.saturating_add(entry.size);
-        if self.entries > self.limits.entries_max {
-            return Err(refuse(&format!("is one too many: at most {} are unpacked", self.limits.entries_max)));
-        }
-        if self.bytes > self.limits.bytes_max {
-            return Err(refuse(&format!("is too much: at most {} bytes are unpacked", self.limits.bytes_max)));
-        }
-        let path = inside(&entry.path).map_err(refuse)?;
-        let kind = self.kind(entry, &path).map_err(refuse)?;
-        if path.as_os_str().is_empty() {
-            return if kind == Kind::Dir { Ok(None) } else { Err(refuse("has no name")) };
+        let refuse = |why: String| refused(&entry.path.to_string_lossy(), &why);
+        self.count(entry.size).map_err(refuse)?;
+        let path = inside(&entry.path).map_err(|why| refuse(why.to_owned()))?;
+        let kind = self.kind(entry, &path).map_err(|why| refuse(why.to_owned()))?;
+        if path.is_empty() {
+            let nameless = || refuse("has no name: pack the component's directory".to_owned());
+            return if kind == Kind::Dir { Ok(None) } else { Err(nameless()) };
         }
         self.take(&path, &kind).map_err(refuse)?;
-        Ok(Some((path, kind)))
+        Ok(Some((path.into(), kind)))
     }
 
-    fn kind(&mut self, entry: &Entry, path: &Path) -> Result<Kind, &'static str> {
+    fn count(&mut self, bytes: u64) -> Result<(), String> {
+        self.entries += 1;
+        self.bytes = self.bytes.saturating_add(bytes);
+        let Limits { entries_max, bytes_max } = self.limits;
+        if self.entries > entries_max {
+            return Err(format!(
+                "is one too many: at most {entries_max} files and directories are unpacked; {SMALLER}"
+            ));
+        }
+        if self.bytes > bytes_max {
+            return Err(format!("is too much: at most {bytes_max} bytes are unpacked; {SMALLER}"));
+        }
+        Ok(())
+    }
+
+    fn kind(&mut self, entry: &Entry, path: &str) -> Result<Kind, &'static str> {
         match entry.kind {
             EntryType::Directory => Ok(Kind::Dir),
             EntryType::Regular | EntryType::Continuous => {
@@ -104,9 +140,11 @@ impl Rules {
                 Ok(Kind::File { mode })
             }
             EntryType::Symlink => {
-                let target = entry.link.as_deref().ok_or("is a link to nowhere")?;
-                let pointed = resolve(path, target)?;
-                self.links.push((path.to_owned(), pointed));
+                let target = entry.link.as_deref().ok_or("is a link to nowhere: leave it out")?;
+                if highest_step(path, target)? == 0 {
+                    self.leaves_its_top.get_or_insert_with(|| path.to_owned());
+                }
+                self.paths_bytes += target.as_os_str().len();
                 Ok(Kind::Symlink(target.to_owned()))
             }
             EntryType::Link => Err("is a hard link: pack a copy instead"),
@@ -115,70 +153,110 @@ impl Rules {
         }
     }
 
-    /// Takes a name. A directory may come twice; anything else only once, and never below a link, which could lead
-    /// out of the tree.
-    fn take(&mut self, path: &Path, kind: &Kind) -> Result<(), &'static str> {
-        if path.ancestors().skip(1).any(|above| self.links.iter().any(|(link, _)| link == above)) {
-            return Err("lies below a link");
+    /// Takes a name, and the directories above it that nobody has named yet. A directory may come twice; anything else
+    /// only once, and never below a link, which could lead out of the tree.
+    fn take(&mut self, path: &str, kind: &Kind) -> Result<(), String> {
+        for (end, _) in path.rmatch_indices('/') {
+            match self.taken.get(&path[..end]) {
+                // What stands above it was taken with it.
+                Some(Taken::Dir) => break,
+                Some(Taken::File) => return Err("lies below a file: pack the component anew".to_owned()),
+                Some(Taken::Link) => return Err("lies below a link: pack a directory in the link's place".to_owned()),
+                None => {
+                    self.count(0)?;
+                    self.hold(&path[..end], Taken::Dir)?;
+                }
+            }
         }
-        if !self.taken.insert(path.to_owned()) && *kind != Kind::Dir {
-            return Err("comes twice");
+        let taken = Taken::from(kind);
+        match self.taken.get(path) {
+            None => self.hold(path, taken),
+            Some(Taken::Dir) if taken == Taken::Dir => Ok(()),
+            Some(_) => Err("comes twice: pack it once".to_owned()),
         }
-        let mut names = path.components();
-        let top = PathBuf::from(names.next().expect("an empty path was passed over").as_os_str());
-        self.top_is_dir &= names.next().is_some() || *kind == Kind::Dir;
-        self.tops.insert(top);
+    }
+
+    fn hold(&mut self, path: &str, taken: Taken) -> Result<(), String> {
+        self.paths_bytes += path.len();
+        if self.paths_bytes > PATHS_BYTES_MAX {
+            return Err(format!(
+                "is too much: all paths and targets of links have {PATHS_BYTES_MAX} bytes at most; {SMALLER}"
+            ));
+        }
+        self.taken.insert(path.to_owned(), taken);
         Ok(())
     }
 
     /// The only directory at the top, which the component is hoisted from; `None` when the archive is the component.
     pub(super) fn root(&self) -> Result<Option<&Path>, ArchiveError> {
-        let mut tops = self.tops.iter();
-        let first = tops.next().ok_or_else(|| ArchiveError::Malformed("it is empty".to_owned()))?;
-        if tops.next().is_some() || !self.top_is_dir {
-            return Ok(None);
-        }
-        match self.links.iter().find(|(_, pointed)| !pointed.starts_with(first)) {
-            Some((link, _)) => Err(refused(link, "is a link that leaves the component")),
-            None => Ok(Some(first)),
+        let mut tops = self.taken.iter().filter(|(path, _)| !path.contains('/'));
+        match (tops.next(), tops.next()) {
+            (None, _) => Err(ArchiveError::Malformed("it is empty".to_owned())),
+            // Its name is not that of the directory that the component will be: no link may come back in by it.
+            (Some((top, Taken::Dir)), None) => match &self.leaves_its_top {
+                Some(link) => Err(refused(link, LEAVES)),
+                None => Ok(Some(Path::new(top))),
+            },
+            _ => Ok(None),
         }
     }
 }
 
-fn refused(entry: &Path, why: &str) -> ArchiveError {
-    ArchiveError::Refused { entry: entry.display().to_string(), why: why.to_owned() }
+fn refused(entry: &str, why: &str) -> ArchiveError {
+    let told = match entry.char_indices().nth(TOLD_CHARACTERS_MAX) {
+        Some((end, _)) => format!("{}…", &entry[..end]),
+        None => entry.to_owned(),
+    };
+    ArchiveError::Refused { entry: told, why: why.to_owned() }
+}
+
+/// A name that a system takes.
+fn plain(name: &OsStr) -> Result<&str, &'static str> {
+    match name.to_str() {
+        Some(name) if name.len() <= NAME_BYTES_MAX => Ok(name),
+        Some(_) => Err("has a name that is too long: give it one of at most 255 bytes"),
+        None => Err("has a name that is not UTF-8: give it another"),
+    }
 }
 
 /// The path without `.`; an error when it could leave the component.
-fn inside(path: &Path) -> Result<PathBuf, &'static str> {
-    let mut inside = PathBuf::new();
+fn inside(path: &Path) -> Result<String, &'static str> {
+    if path.as_os_str().len() > PATH_BYTES_MAX {
+        return Err("has a path that is too long: give it one of at most 4096 bytes");
+    }
+    let mut names = Vec::new();
     for part in path.components() {
         match part {
-            Component::Normal(name) if name.to_str().is_some() => inside.push(name),
-            Component::Normal(_) => return Err("has a name that is not UTF-8"),
+            Component::Normal(name) => names.push(plain(name)?),
             Component::CurDir => {}
-            Component::ParentDir | Component::RootDir | Component::Prefix(_) => return Err("leaves the component"),
+            Component::ParentDir | Component::RootDir | Component::Prefix(_) => {
+                return Err("leaves the component: pack the component's directory, by a path without `..`");
+            }
         }
     }
-    Ok(inside)
+    Ok(names.join("/"))
 }
 
-/// Where a link at `path` points to within the tree; an error when it leaves it at any step. What stands above a link are
-/// directories; a name in its target may be another link, and `..` behind it would lead to wherever that one points.
-fn resolve(path: &Path, target: &Path) -> Result<PathBuf, &'static str> {
-    let mut pointed = path.parent().unwrap_or(Path::new("")).to_owned();
+/// How many names lead to the highest directory that a link at `path` goes through; an error when it leaves the tree at any
+/// step. What stands above a link are directories; a name in its target may be another link, and `..` behind it would lead
+/// to wherever that one points.
+fn highest_step(path: &str, target: &Path) -> Result<usize, &'static str> {
+    if target.as_os_str().len() > PATH_BYTES_MAX {
+        return Err("is a link to a path that is too long: at most 4096 bytes");
+    }
+    let mut depth = path.matches('/').count();
     let mut goes_down = false;
     for part in target.components() {
         match part {
-            Component::Normal(name) if name.to_str().is_some() => {
+            Component::Normal(name) => {
+                plain(name)?;
                 goes_down = true;
-                pointed.push(name);
             }
             Component::CurDir => {}
             Component::ParentDir if goes_down => return Err("is a link with `..` behind a name: write `..` first"),
-            Component::ParentDir if pointed.pop() => {}
-            _ => return Err("is a link that leaves the component"),
+            Component::ParentDir => depth = depth.checked_sub(1).ok_or(LEAVES)?,
+            Component::RootDir | Component::Prefix(_) => return Err(LEAVES),
         }
     }
-    Ok(pointed)
+    Ok(depth)
 }

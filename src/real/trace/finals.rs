@@ -12,7 +12,7 @@ use super::{
 use crate::{
     check::{Event, NodeFinal},
     env::StoreError,
-    real::{blobs::RealBlobs, table::rows_at},
+    real::{blobs::RealBlobs, database::rows_at},
 };
 
 /// Why it cannot be read.

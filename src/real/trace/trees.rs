@@ -7,7 +7,7 @@
 
 use std::{
     cell::RefCell,
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
     rc::Rc,
@@ -135,12 +135,11 @@ impl Trees {
     pub(in crate::real) async fn removed(&self, path: &Path) {
         self.recorder.record(&Event::Removed { path: text(path) });
         self.changed(path, None).await;
-        if path.starts_with(BUILDS)
-            && let Some(id) = built_by(path)
-        {
-            let noted = noted_at(&self.root, id);
+        let id = if path.starts_with(BUILDS) { built_by(path) } else { staged_as(path) };
+        if let Some(id) = id {
+            let root = self.root.to_path_buf();
             // One that is left over is removed at the next start.
-            let _ = blocking(move || fs::remove_file(noted)).await;
+            let _ = blocking(move || forget(&root, id)).await;
         }
     }
 
@@ -217,6 +216,11 @@ fn staged_by(path: &Path) -> Option<Uuid> {
     path.strip_prefix(STAGING).ok()?.iter().next()?.to_str()?.parse().ok()
 }
 
+/// The deployment whose staging directory this is.
+fn staged_as(path: &Path) -> Option<Uuid> {
+    staged_by(path).filter(|_| path.parent() == Some(Path::new(STAGING)))
+}
+
 /// The deployment whose build this is.
 fn built_by(path: &Path) -> Option<Uuid> {
     let name = path.file_name()?.to_str()?;
@@ -235,14 +239,25 @@ fn read_noted(path: &Path) -> io::Result<Option<BTreeMap<String, Noted>>> {
     }
 }
 
-/// Removes the notes of builds that are not there any more.
-fn forget_unused(root: &Path) -> io::Result<()> {
-    fs::create_dir_all(root.join(NOTED))?;
-    let mut built = Vec::new();
+/// The deployments whose builds are there.
+fn built(root: &Path) -> io::Result<BTreeSet<Uuid>> {
+    let mut built = BTreeSet::new();
     for project in names(&root.join(BUILDS))? {
         let builds = names(&root.join(BUILDS).join(project))?;
         built.extend(builds.iter().filter_map(|name| built_by(Path::new(name))));
     }
+    Ok(built)
+}
+
+/// Removes the note of a deployment, unless its build is there: one that was staged may have become a build.
+fn forget(root: &Path, id: Uuid) -> io::Result<()> {
+    if built(root)?.contains(&id) { Ok(()) } else { fs::remove_file(noted_at(root, id)) }
+}
+
+/// Removes the notes of builds that are not there any more.
+fn forget_unused(root: &Path) -> io::Result<()> {
+    fs::create_dir_all(root.join(NOTED))?;
+    let built = built(root)?;
     for name in names(&root.join(NOTED))? {
         let path = root.join(NOTED).join(name);
         let id = path.file_stem().and_then(|name| name.to_str()?.parse().ok());
@@ -349,4 +364,29 @@ fn read_entry(entry: &fs::DirEntry) -> io::Result<TreeEntry> {
     // What is no file could be read for ever.
     let content = if kind.is_file() { digest_of(&mut fs::File::open(path)?)? } else { digest_of(&mut io::empty())? };
     Ok(TreeEntry::File { executable, content })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_goes_with_what_was_staged_unless_that_has_become_a_build() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        forget_unused(root).unwrap();
+        let trees = Trees::new(root.to_owned(), Recorder::open(root, Vec::new()).unwrap());
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        for (id, is_built) in [(Uuid::from_u128(1), false), (Uuid::from_u128(2), true)] {
+            fs::write(noted_at(root, id), "{}").unwrap();
+            if is_built {
+                fs::create_dir_all(root.join(BUILDS).join(format!("shop/1-n1-{id}"))).unwrap();
+            }
+            let staged = Path::new(STAGING).join(id.to_string());
+            runtime.block_on(trees.removed(&staged.join("package")));
+            assert!(noted_at(root, id).exists(), "a part of it has gone");
+            runtime.block_on(trees.removed(&staged));
+            assert_eq!(noted_at(root, id).exists(), is_built);
+        }
+    }
 }

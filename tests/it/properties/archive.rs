@@ -135,6 +135,17 @@ fn unpacked(payload: &[u8], cuts: &[Index], choices: Vec<u32>) -> Result<TreeDig
     }
 }
 
+/// Unpacks a payload within other limits; how many entries it has, or the error.
+fn unpacked_within(payload: &[u8], limits: Limits) -> Result<u64, String> {
+    let payload = Bytes::copy_from_slice(payload);
+    let story = async move |cluster: drydock::sim::cluster::Cluster| {
+        let reader = StreamReader::new(stream::iter([Ok::<_, io::Error>(payload)]));
+        let unpacked = unpack(reader, cluster.env(NodeIndex(0)).disk(), Path::new("staging/it"), limits).await;
+        unpacked.map(|unpacked| unpacked.entries).map_err(|error| error.to_string())
+    };
+    tell(&cluster_of(1), Calm, story).0
+}
+
 /// Links of all kinds beside a few directories, so that links meet links.
 fn links() -> impl Strategy<Value = Tree> {
     let part = prop_oneof![3 => Just(".."), 1 => Just("."), 4 => "[abc]".prop_map(|name| match &*name {
@@ -197,7 +208,9 @@ proptest! {
         let payload = if gzipped { gzip(&plain) } else { plain };
         match unpacked(&payload, &cuts, choices) {
             // The disk was full; that is what it says.
-            Err(error) if error.ends_with("no space left on device") => {}
+            Err(error) if error.contains("no space left on device") => {
+                prop_assert!(!error.contains("staging"), "{error}");
+            }
             unpacked => prop_assert_eq!(unpacked, Ok(digest(&tree))),
         }
     }
@@ -234,6 +247,79 @@ fn a_link_over_a_link_is_refused() {
     assert!(error.contains("`..` behind a name"), "{error}");
 }
 
+/// An archive that holds only what is given, in this order.
+fn archive<'a>(entries: impl IntoIterator<Item = (&'a str, Entry)>) -> Vec<u8> {
+    let mut builder = Builder::new(Vec::new());
+    for (path, entry) in entries {
+        append(&mut builder, path, &entry).unwrap();
+    }
+    builder.into_inner().unwrap()
+}
+
+fn file() -> Entry {
+    Entry::File { executable: false, bytes: Bytes::new() }
+}
+
+fn link(target: &str) -> Entry {
+    Entry::Symlink(target.to_owned())
+}
+
+#[test]
+fn a_link_that_comes_back_in_by_the_name_of_the_top_is_refused() {
+    let of = |target| archive([("package/y", file()), ("package/x", link(target))]);
+    for target in ["../package/y", ".."] {
+        let error = unpacked(&of(target), &[], vec![]).unwrap_err();
+        assert!(error.contains("`package/x` is a link that leaves the component"), "{error}");
+    }
+    assert!(unpacked(&of("./y"), &[], vec![]).is_ok());
+    // What is not hoisted keeps the name.
+    let two = archive([("other", Entry::Dir), ("package/y", file()), ("package/x", link("../package/y"))]);
+    assert!(unpacked(&two, &[], vec![]).is_ok());
+}
+
+#[test]
+fn a_name_is_taken_once_and_nothing_lies_below_what_is_no_directory() {
+    let refused = [
+        (archive([("a/b", link("..")), ("a/b/c", file())]), "`a/b/c` lies below a link"),
+        (archive([("a/b", file()), ("a/b/c/d", file())]), "`a/b/c/d` lies below a file"),
+        (archive([("a/b/c", file()), ("a/b", link(".."))]), "`a/b` comes twice"),
+        (archive([("a/b", link("..")), ("a/b", Entry::Dir)]), "`a/b` comes twice"),
+        (archive([("a/b", Entry::Dir), ("a/b", file())]), "`a/b` comes twice"),
+    ];
+    for (archive, why) in refused {
+        let error = unpacked(&archive, &[], vec![]).unwrap_err();
+        assert!(error.contains(why), "{error}");
+    }
+    assert!(unpacked(&archive([("a/b/c", file()), ("a/b", Entry::Dir), ("a", Entry::Dir)]), &[], vec![]).is_ok());
+}
+
+#[test]
+fn paths_are_bounded_one_by_one_and_together() {
+    let deep = "a/".repeat(250_000);
+    let links: Vec<String> = (0..1_000).map(|number| format!("l{number}")).collect();
+    let entries = links.iter().map(|path| (&path[..], link(".")));
+    let error = unpacked(&archive(entries.chain([(&deep[..], Entry::Dir)])), &[], vec![]).unwrap_err();
+    assert!(error.contains("has a path that is too long") && error.len() < 1_000, "{error}");
+    let error = unpacked(&archive([(&"n".repeat(256)[..], file())]), &[], vec![]).unwrap_err();
+    assert!(error.contains("has a name that is too long"), "{error}");
+    let error = unpacked(&archive([("a", link(&"t/".repeat(2_049)))]), &[], vec![]).unwrap_err();
+    assert!(error.contains("is a link to a path that is too long"), "{error}");
+    // Together: each brings 2,000 directories that nobody else names.
+    let paths: Vec<String> = (0..9).map(|number| format!("{number}/{}", "a/".repeat(2_000))).collect();
+    let limits = Limits { entries_max: 65_536, bytes_max: 1 << 30 };
+    let payload = archive(paths.iter().map(|path| (&path[..], Entry::Dir)));
+    let error = unpacked_within(&payload, limits).unwrap_err();
+    assert!(error.contains("all paths and targets of links"), "{error}");
+}
+
+#[test]
+fn directories_that_nobody_names_are_counted() {
+    let limits = Limits { entries_max: 10, bytes_max: 1 << 20 };
+    assert_eq!(unpacked_within(&archive([("a/b/c/d/e/f/g/h/i/j", file())]), limits), Ok(10));
+    let error = unpacked_within(&archive([("a/b/c/d/e/f/g/h/i/j/k", file())]), limits).unwrap_err();
+    assert!(error.contains("one too many: at most 10"), "{error}");
+}
+
 #[test]
 fn an_extension_of_any_announced_size_is_refused() {
     for size in [u64::MAX, u64::MAX - 511, u64::MAX - 1023, 1 << 40] {
@@ -251,11 +337,6 @@ fn bytes_that_no_entry_holds_count_too() {
     let mut tar = pack(&Tree::from([("a".to_owned(), Entry::Dir)]));
     tar.resize(4 << 20, 0);
     let payload = gzip(&tar);
-    let limits = Limits { entries_max: 10, bytes_max: 1 << 20 };
-    let story = async move |cluster: drydock::sim::cluster::Cluster| {
-        let reader = StreamReader::new(stream::iter([Ok::<_, io::Error>(Bytes::from(payload))]));
-        unpack(reader, cluster.env(NodeIndex(0)).disk(), Path::new("staging/it"), limits).await.map(drop)
-    };
-    let error = tell(&cluster_of(1), Calm, story).0.unwrap_err().to_string();
+    let error = unpacked_within(&payload, Limits { entries_max: 10, bytes_max: 1 << 20 }).unwrap_err();
     assert!(error.contains("it holds more than"), "{error}");
 }

@@ -86,7 +86,7 @@ fn unpacking() -> Vec<Boxed> {
     vec![
         Box::new(ArchiveError::Malformed("it ends in the middle".to_owned())),
         Box::new(ArchiveError::Refused { entry: "../etc".to_owned(), why: "leaves the component".to_owned() }),
-        Box::new(ArchiveError::Disk { path: "staging/it/index.js".to_owned(), cause: disk_full() }),
+        Box::new(ArchiveError::Disk { path: "./index.js".to_owned(), cause: disk_full() }),
         Box::new(swap_of_nothing()),
     ]
 }
@@ -185,4 +185,11 @@ fn every_error_says_what_happened_in_one_line() {
     }
     let told: String = sections.iter().map(|(what, errors)| section(what, errors)).collect();
     insta::assert_snapshot!(told);
+}
+
+#[test]
+fn a_disk_that_is_full_makes_no_bad_archive() {
+    let full = ArchiveError::Disk { path: "./index.js".to_owned(), cause: disk_full() };
+    assert_eq!(BuildError::Archive(full).code(), "disk_failed");
+    assert_eq!(BuildError::Archive(ArchiveError::Malformed("it is empty".to_owned())).code(), "bad_archive");
 }
