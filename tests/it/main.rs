@@ -6,10 +6,12 @@
 //! - `vectors` compares with the recorded answers of the original.
 //! - `capsules` replays what once broke.
 //! - `exhibits` keeps the museum up to date with the code.
+//! - `bad_frames` has a member send what is no frame.
 //! - `trace_lines` writes events as lines and reads them back.
 //! - `canaries` shows that each invariant can fail.
 //! - `snapshots` are what people read: a calm deploy, and every error.
 
+mod bad_frames;
 mod big_operation;
 mod canaries;
 mod capsules;
