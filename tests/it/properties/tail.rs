@@ -2,7 +2,7 @@
 //! peers', warnings, outcomes), however it ends, whichever peer dies meanwhile, and whoever comes, lags, leaves and goes on
 //! at another node, each visit is the log from its first event on, without gap and repeat, and ends once.
 
-use std::{io, rc::Rc, time::Duration};
+use std::{io, time::Duration};
 
 use bytes::Bytes;
 use drydock::{
