@@ -39,7 +39,7 @@ pub(super) struct SetupOptions {
     /// Deploy a component of so many MiB, which takes the memory of one
     #[arg(long, value_name = "N", conflicts_with = "component", value_parser = whole::<u32>(1..=MIB_MAX))]
     pub(super) payload_mib: Option<u32>,
-    /// How seeds become choices: pct or uniform
+    /// How seeds become choices: pct, uniform, or calm, where nothing happens
     #[arg(long, value_name = "NAME", default_value_t = Strategy::Pct)]
     pub(super) strategy: Strategy,
     /// The world to run in: sim or turmoil

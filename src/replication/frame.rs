@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::{SinkExt, StreamExt};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_util::codec::{FramedRead, FramedWrite, LengthDelimitedCodec};
+use tokio_util::codec::{FramedRead, FramedWrite, LengthDelimitedCodec, LengthDelimitedCodecError};
 
 use crate::env::{BlobId, Key, Position, Record, Version};
 
@@ -99,9 +99,12 @@ pub enum Frame<'a> {
 /// Why a connection cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum FrameError {
-    /// The connection broke, or a frame was longer than the limit.
+    /// The connection broke.
     #[error(transparent)]
-    Io(#[from] io::Error),
+    Io(io::Error),
+    /// A frame that is longer than the limit: its head said so, and nothing more of it was taken in.
+    #[error("a frame is longer than {FRAME_BYTES_MAX} bytes: do all nodes run the same version?")]
+    TooLong,
     /// A frame that says nothing.
     #[error("malformed frame: {0}")]
     Malformed(#[from] postcard::Error),
@@ -114,6 +117,15 @@ pub enum FrameError {
         /// What it said.
         why: Option<String>,
     },
+}
+
+impl From<io::Error> for FrameError {
+    fn from(error: io::Error) -> Self {
+        match error.get_ref() {
+            Some(cause) if cause.is::<LengthDelimitedCodecError>() => Self::TooLong,
+            _ => Self::Io(error),
+        }
+    }
 }
 
 fn codec() -> LengthDelimitedCodec {
@@ -168,5 +180,44 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
     /// Ends this direction: the other end reads what was sent, then its end.
     pub async fn close(&mut self) -> Result<(), FrameError> {
         Ok(SinkExt::<Bytes>::close(&mut self.0).await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// More than a reader keeps for a frame that it has not heard of yet.
+    const LITTLE: usize = 64 * 1024;
+
+    /// Reads the first frame of `bytes`; returns what came of it, and what the reader has taken for its bytes.
+    fn read(bytes: &[u8]) -> (Result<Bytes, FrameError>, usize) {
+        let mut reader = FrameReader::new(bytes);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let read = runtime.block_on(reader.next());
+        (read, reader.0.read_buffer().capacity())
+    }
+
+    #[test]
+    fn a_frame_over_the_limit_is_refused_at_its_head_and_no_memory_taken_for_it() {
+        for length in [FRAME_BYTES_MAX as u32 + 1, 1 << 30, u32::MAX] {
+            let (read, taken) = read(&[&length.to_be_bytes()[..], b"and some of it"].concat());
+            assert!(matches!(read, Err(FrameError::TooLong)), "{length}: {read:?}");
+            assert!(taken < LITTLE, "{taken} bytes for a frame of {length}");
+        }
+    }
+
+    #[test]
+    fn a_frame_of_the_limit_is_read() {
+        let whole = [&(FRAME_BYTES_MAX as u32).to_be_bytes()[..], &vec![b'x'; FRAME_BYTES_MAX]].concat();
+        assert_eq!(read(&whole).0.unwrap().len(), FRAME_BYTES_MAX);
+    }
+
+    #[test]
+    fn a_frame_that_is_too_long_to_send_says_the_same() {
+        let mut writer = FrameWriter::new(Vec::new());
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let sent = runtime.block_on(writer.send(vec![b'x'; FRAME_BYTES_MAX + 1].into()));
+        assert!(matches!(sent, Err(FrameError::TooLong)), "{sent:?}");
     }
 }

@@ -170,6 +170,7 @@ async fn take<E: Env>(env: &E, accepted: Accepted<impl Duplex>, handler: &Handle
     let operation = match read {
         Ok(operation) => operation,
         Err(error) => {
+            env.journal(Journal::Dropped { what: format!("an operation of {peer}"), cause: error.to_string() });
             // The other end may be gone too; then nobody is told.
             let closing = frame::encode(&Frame::Closing(error.to_string()));
             let _ = timeout(SILENCE_MAX, writer.send(closing)).await;

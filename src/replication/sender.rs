@@ -113,6 +113,8 @@ fn welcome<E: Env>(env: &E, accepted: Accepted<impl Duplex>, connection: u64, se
                 sessions.begin(node, Session { left, task });
             }
             Ok(Err(error)) => {
+                let what = format!("a subscription of {node}");
+                serving.journal(Journal::Dropped { what, cause: error.to_string() });
                 // It may be gone; then nobody is told.
                 let closing = frame::encode(&Frame::Closing(error.to_string()));
                 let _ = timeout(HELLO_MAX, writer.send(closing)).await;

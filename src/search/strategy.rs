@@ -10,7 +10,7 @@ use super::{
     profile::Profile,
     seed::Seed,
 };
-use crate::sim::choice::{Label, Source};
+use crate::sim::choice::{Calm, Label, Source};
 
 /// How a seed becomes choices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,14 +19,19 @@ pub enum Strategy {
     Uniform,
     /// Tasks run by random priorities with a few changes; some runs keep the order of arrival, some take a random one.
     Pct,
+    /// Nothing happens and tasks run in order, whatever the seed: for what a run takes, not for what it finds.
+    Calm,
 }
 
 impl Strategy {
     /// Every strategy, the default first.
-    pub const ALL: [Self; 2] = [Self::Pct, Self::Uniform];
+    pub const ALL: [Self; 3] = [Self::Pct, Self::Uniform, Self::Calm];
 
     /// The choices that `seed` stands for.
     pub fn source(self, seed: Seed) -> Box<dyn Source> {
+        if self == Self::Calm {
+            return Box::new(Calm);
+        }
         Box::new(Swarm { profile: Profile::new(seed), order: self.order(seed.child("order")) })
     }
 
@@ -35,13 +40,14 @@ impl Strategy {
         match self {
             Self::Uniform => "uniform",
             Self::Pct => "pct",
+            Self::Calm => "calm",
         }
     }
 
     fn order(self, seed: Seed) -> Order {
         match (self, seed.roll().below(8)) {
             (Self::Uniform, _) | (Self::Pct, 0) => Order::Uniform(seed),
-            (Self::Pct, 1 | 2) => Order::Oldest,
+            (Self::Pct, 1 | 2) | (Self::Calm, _) => Order::Oldest,
             (Self::Pct, _) => Order::Priority(Priorities::new(seed)),
         }
     }
@@ -58,7 +64,7 @@ impl FromStr for Strategy {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let known = Self::ALL.into_iter().find(|strategy| strategy.as_str() == text);
-        known.ok_or_else(|| format!("there is no strategy `{text}`: choose pct or uniform"))
+        known.ok_or_else(|| format!("there is no strategy `{text}`: choose pct, uniform or calm"))
     }
 }
 
@@ -103,8 +109,14 @@ mod tests {
     fn the_same_seed_gives_the_same_choices() {
         for strategy in Strategy::ALL {
             assert_eq!(draws(3, strategy, 0), draws(3, strategy, 0));
-            assert!((0..20).any(|seed| draws(seed, strategy, 0) != draws(3, strategy, 0)));
+            let differ = (0..20).any(|seed| draws(seed, strategy, 0) != draws(3, strategy, 0));
+            assert_eq!(differ, strategy != Strategy::Calm);
         }
+    }
+
+    #[test]
+    fn nothing_happens_in_a_calm_run() {
+        assert!(draws(3, Strategy::Calm, 40).is_empty());
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! A simulated node's blobs. Chunks are shared by reference, never copied.
+//! A simulated node's blobs. What it takes in is shared by reference; what it hands out is its reader's own memory, as a
+//! real device's is: logic that keeps a whole payload takes the room of one.
 //!
 //! The design claims to survive that the device is slow in any call, that a read gives less than there is, that any call
 //! fails, and that a loss of power leaves any part of a blob that was not complete, or nothing. It claims to notice that a
@@ -273,7 +274,7 @@ impl Blobs for SimBlobs {
         let piece = piece.slice(..piece.len().min(bytes_max));
         let part = piece.slice(..self.world.draw_cut(self.node, Kind::BlobCut, piece.len()));
         self.world.record(Some(self.node), Event::BlobRead { id, offset, bytes: part.len() as u64 });
-        Ok(part)
+        Ok(Bytes::copy_from_slice(&part))
     }
 
     fn watch(&self, id: BlobId) -> SimBlobWatch {
@@ -288,5 +289,29 @@ pub struct SimBlobWatch(Beats);
 impl BlobWatch for SimBlobWatch {
     async fn changed(&mut self) {
         self.0.changed().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::sim::choice::{Calm, DecisionLog};
+
+    #[test]
+    fn what_is_read_is_its_readers_own_memory() {
+        let world = World::new(1, DecisionLog::new(Box::new(Calm)), || Duration::ZERO);
+        let (blobs, id) = (SimBlobs::new(world, NodeIndex(0)), BlobId(Uuid::nil()));
+        let read = async {
+            blobs.create(id).await?;
+            blobs.append(id, Bytes::from_static(b"a piece")).await?;
+            Ok::<_, BlobError>([blobs.read(id, 0, 7).await?, blobs.read(id, 0, 7).await?])
+        };
+        let [one, other] = tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(read).unwrap();
+        assert_eq!((&*one, &*other), (&b"a piece"[..], &b"a piece"[..]));
+        assert_ne!(one.as_ptr(), other.as_ptr());
     }
 }

@@ -105,6 +105,13 @@ const CANARIES: &[Canary] = &[
         let path = format!("staging/{}/late.js", told["deployment_id"].as_str().unwrap());
         insert(trace, after, N1, Event::Written { path, bytes: 1 });
     }),
+    canary("QUIET", "deploy", |trace| {
+        // A peer reads on when it has answered.
+        let read = |event: &Event| matches!(event, Event::BlobRead { bytes: 1.., .. });
+        let read = trace[position_on(trace, N3, read)].event.clone();
+        let after = answered(trace);
+        insert(trace, after, N3, read);
+    }),
     canary("CURSOR", "deploy", |trace| {
         let commit = |entry: &Entry| matches!(entry.event, Event::Replicated { .. }) && entry.node == Some(N3);
         trace.retain(|entry| !commit(entry));

@@ -76,6 +76,8 @@ pub(crate) struct Seen {
     pub(crate) polls_ms: Vec<u64>,
     /// Every put, in the order of their commits.
     pub(crate) puts: Vec<Put>,
+    /// What the logic told its journal.
+    pub(crate) journal: Vec<Journal>,
 }
 
 #[derive(Clone)]
@@ -253,6 +255,7 @@ impl Env for ScriptedEnv {
     }
 
     fn journal(&self, entry: Journal) {
+        self.table.seen.borrow_mut().journal.push(entry.clone());
         self.node.journal(entry);
     }
 

@@ -39,10 +39,20 @@ fn message(error: &Value) -> &str {
     error["message"].as_str().unwrap_or_default()
 }
 
+/// The least of a long text that a row keeps: a row must fit a frame, and the client's answer need not.
+const KEPT_BYTES_MIN: usize = 4 * 1024 / 6;
+
+/// Is what the client was told in the row, as it stands or, if it is long, shortened, with how long it was?
+fn is_in_the_row(row: &str, told: &str) -> bool {
+    let kept = row.strip_suffix(&format!("… ({} bytes)", told.len()));
+    row == told || kept.is_some_and(|kept| kept.len() >= KEPT_BYTES_MIN && told.starts_with(kept))
+}
+
 fn row_says_otherwise<'a>(facts: &Facts<'_>, deploy: &Deploy, at: At, failure: &Value) -> Option<Finding<'a>> {
     let shown = facts.row_at(deploy.origin, &deploy.key()?, at).filter(|shown| shown.row.is_terminal())?;
     let error = shown.row.error.clone().unwrap_or_default();
-    let same = message(&error) == message(failure) && !message(failure).is_empty() && error["phase"].is_string();
+    let told = message(failure);
+    let same = !told.is_empty() && is_in_the_row(message(&error), told) && error["phase"].is_string();
     (!same).then(|| Finding {
         kind: "the row's error is not the client's",
         at: shown.at,
@@ -210,4 +220,19 @@ fn cause_of_wait(facts: &Facts<'_>, operation: &Operation, at: At, told: &str) -
     });
     let seen = seen.collect::<Option<Vec<_>>>()?;
     seen.iter().find(|cause| told.contains(cause.as_str())).or(seen.first()).cloned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_may_shorten_what_is_long_and_must_not_change_it() {
+        let told = "x".repeat(5_000);
+        let row = |kept: usize, bytes: usize| format!("{}… ({bytes} bytes)", "x".repeat(kept));
+        assert!(is_in_the_row("disk full", "disk full") && is_in_the_row(&row(4_096, 5_000), &told));
+        for row in [row(4_096, 5_001), row(10, 5_000), row(4_096, 5_000).replacen('x', "y", 1), String::new()] {
+            assert!(!is_in_the_row(&row, &told), "{row}");
+        }
+    }
 }

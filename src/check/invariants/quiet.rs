@@ -7,15 +7,15 @@ use super::{
     verdict::{Finding, Inquiry},
 };
 use crate::{
-    check::{Event, Invariant, Judgement, NodeIndex},
+    check::{Clock, Event, Invariant, Judgement, NodeIndex},
     env::Journal,
 };
 
 /// See [`Invariant::sentence`].
 pub(super) const QUIET: Invariant = Invariant {
     name: "QUIET",
-    sentence: "nothing that belongs to a deploy runs on after it ended: no process, no file, no event; a peer puts nothing \
-               live whose end it has read, or could have read right before",
+    sentence: "nothing that belongs to a deploy runs on after it ended: no process, no file, no event, and on a peer no \
+               reading of its payload; a peer puts nothing live whose end it has read, or could have read right before",
     check,
 };
 
@@ -30,6 +30,7 @@ fn check(facts: &Facts<'_>) -> Judgement {
         inquiry.look(|| goes_live_after_its_end(facts, operation));
         if let Some((at, _)) = operation.answered {
             inquiry.look(|| noise(facts, operation.id, operation.node, at));
+            inquiry.look(|| is_read_for_nobody(facts, operation, at));
         }
     }
     for (node, last) in &facts.last {
@@ -131,5 +132,45 @@ fn noise<'a>(facts: &Facts<'_>, id: Uuid, node: NodeIndex, ended: At) -> Option<
         node: Some(node),
         why: format!("the deploy had ended on {node} at {} ms, but later {node} {}", facts.at_ms(ended), entry.event),
         witnesses: vec![ended],
+    })
+}
+
+/// A peer reads a payload to install it, for a client that downloads it, or to bring it back; it sends none on. Once it has
+/// answered, and no client asks, nobody is there to read for (museum P16).
+fn is_read_for_nobody<'a>(facts: &Facts<'_>, operation: &Operation, answered: At) -> Option<Finding<'a>> {
+    // The door of a real node does not tell who downloads.
+    if facts.trace.clock() != Clock::Virtual {
+        return None;
+    }
+    let key = operation.id.to_string().into();
+    let mut rows = facts.puts.iter().filter(|put| put.key == key);
+    let blob = rows.find_map(|put| put.row.payload_blob)?;
+    let here = || facts.on(operation.node, answered + 1, facts.end());
+    let is_downloaded = |read_ms: u64| {
+        here().any(|(_, entry)| match &entry.event {
+            Event::PayloadRead { key: of, asked_ms, .. } => *of == key && (*asked_ms..=entry.at_ms).contains(&read_ms),
+            _ => false,
+        })
+    };
+    let is_brought_back = facts
+        .deploys
+        .iter()
+        .any(|deploy| deploy.origin == operation.node && deploy.asked.rollback_from.as_deref() == Some(&*key));
+    let (at, entry) = here().find(|(_, entry)| {
+        matches!(&entry.event, Event::BlobRead { id, .. } if *id == blob) && !is_downloaded(entry.at_ms)
+    })?;
+    (!is_brought_back).then(|| Finding {
+        kind: "a payload is read for nobody",
+        at,
+        node: Some(operation.node),
+        why: format!(
+            "{} had answered at {} ms for deployment {}, but later {} {}",
+            operation.node,
+            facts.at_ms(answered),
+            operation.id,
+            operation.node,
+            entry.event
+        ),
+        witnesses: vec![answered],
     })
 }

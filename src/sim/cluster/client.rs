@@ -23,6 +23,11 @@ use crate::{
     },
 };
 
+/// A payload that is larger may take longer to its peers than the logic waits unless it is told to; and how long it may
+/// take then.
+const LARGE_BYTES: u64 = 256 * 1024 * 1024;
+const SLOWEST_BYTES_PER_MS: u64 = 4 * 1024;
+
 /// A deploy that a client asks for; see [`Cluster::component`].
 #[derive(Clone, Debug)]
 pub struct Deploy {
@@ -96,8 +101,12 @@ pub type Answer = Result<Value, Value>;
 impl Cluster {
     /// A deploy of this run's component, whole and without options.
     pub fn component(&self) -> Deploy {
-        let request = json!({ "operation": "deploy_component", "project": self.0.params.component.name });
-        let Value::Object(request) = request else { unreachable!("written as an object above") };
+        let Component { name, payload_bytes, .. } = &*self.0.params.component;
+        let request = json!({ "operation": "deploy_component", "project": name });
+        let Value::Object(mut request) = request else { unreachable!("written as an object above") };
+        if *payload_bytes > LARGE_BYTES {
+            request.insert("deployment_timeout".to_owned(), json!(payload_bytes / SLOWEST_BYTES_PER_MS));
+        }
         Deploy {
             request,
             leaves_after: None,
@@ -250,6 +259,7 @@ impl Sending {
             self.pieces.push_front(next);
         }
         self.world.record(Some(self.origin), Event::Uploaded { deploy: self.deploy, bytes: piece.len() as u64 });
-        Some((piece, self))
+        // What comes over a connection is its reader's own memory: who keeps all of a large payload is seen to.
+        Some((Bytes::copy_from_slice(&piece), self))
     }
 }

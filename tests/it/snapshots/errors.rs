@@ -143,6 +143,7 @@ fn channel() -> Vec<Boxed> {
         Box::new(FrameError::OutOfPlace("a chunk of a blob that has not begun".to_owned())),
         Box::new(decode(&[0xff]).unwrap_err()),
         Box::new(FrameError::Io(io::ErrorKind::BrokenPipe.into())),
+        Box::new(FrameError::TooLong),
     ]
 }
 

@@ -74,6 +74,20 @@ fn check_result(vector: &Value, wait: &Wait) {
     }
 }
 
+/// Those that stand in a test of their own, which says why.
+const WITH_A_TEST_OF_THEIR_OWN: [&str; 10] = [
+    "never arrives, default timeout",
+    "timeoutMs -1, never",
+    "timeoutMs NaN, never",
+    "timeoutMs Infinity, never",
+    "timeoutMs \"\", never",
+    "timeoutMs [], never",
+    "timeoutMs 12.5, never",
+    "initial 1, max 8, timeout 50",
+    "initial 0, timeout 20",
+    "initial 500 > max 100, timeout 1000",
+];
+
 /// Asks for a recorded wait whose time-out is no plain number.
 fn asked_with(timeout: Value) -> Result<DeployRequest, String> {
     let request = json!({ "project": "hello", "deployment_timeout": timeout });
@@ -87,8 +101,9 @@ fn every_recorded_wait_of_a_plain_time_out_polls_and_ends_as_the_original() {
         options.len() == 1 && options.contains_key("timeoutMs")
     };
     let vectors = vectors();
-    let checked = vectors.iter().filter(plain).map(check).count();
-    assert_eq!(checked, 27, "of {} vectors", vectors.len());
+    vectors.iter().filter(plain).for_each(check);
+    let others: Vec<_> = vectors.iter().filter(|vector| !plain(vector)).map(|vector| &vector["name"]).collect();
+    assert_eq!(others, WITH_A_TEST_OF_THEIR_OWN);
 }
 
 /// The original waits 120 s by default, as long as its own operation may take; spec 7 wants 30 s.
@@ -100,16 +115,32 @@ fn a_wait_is_30_s_by_default_where_the_original_waits_120() {
     check(&as_we_do);
 }
 
-/// The original takes what is no number for its default, and an empty text or list for 0. (JSON has no NaN and no
-/// Infinity: a client that sends them sends null, which is the default.)
+/// The original takes an empty text or list for 0, and anything else that is no number, or negative, for its default.
 #[test]
 fn what_is_no_number_is_refused_where_the_original_waits() {
-    let recorded = [("-1", json!(-1)), ("\"\"", json!("")), ("[]", json!([])), ("NaN", json!("NaN"))];
-    for (written, value) in recorded {
-        assert_eq!(named(&format!("timeoutMs {written}, never"))["result"]["ok"], false);
+    let recorded = [
+        ("-1", json!(-1), 120_000),
+        ("NaN", json!("NaN"), 120_000),
+        ("Infinity", json!("Infinity"), 120_000),
+        ("\"\"", json!(""), 0),
+        ("[]", json!([]), 0),
+    ];
+    for (written, value, at) in recorded {
+        let result = json!({ "ok": false, "at": at, "cause": "row" });
+        assert_eq!(named(&format!("timeoutMs {written}, never"))["result"], result);
         assert!(asked_with(value).unwrap_err().starts_with("bad request: `deployment_timeout`"), "{written}");
     }
-    assert_eq!(asked_with(json!(f64::INFINITY)).unwrap().deployment_timeout, DEPLOYMENT_TIMEOUT_DEFAULT);
+}
+
+/// JSON has no NaN and no Infinity: a client's library sends null for them. Null is the default, as in the original,
+/// but ours is 30 s.
+#[test]
+fn what_json_cannot_say_is_the_default_as_in_the_original() {
+    for (written, value) in [("NaN", f64::NAN), ("Infinity", f64::INFINITY)] {
+        let recorded = named(&format!("timeoutMs {written}, never"));
+        assert_eq!(recorded["polls_last"], named("never arrives, default timeout")["polls_last"]);
+        assert_eq!(asked_with(json!(value)).unwrap().deployment_timeout, DEPLOYMENT_TIMEOUT_DEFAULT, "{written}");
+    }
 }
 
 /// The original's last sleep but one ends at 12 ms, since its timers have whole milliseconds, and it looks twice.
@@ -123,7 +154,7 @@ fn a_fraction_is_rounded_up_where_the_original_looks_twice() {
     check(&vector);
 }
 
-/// Steps that the original takes as options, and we as arguments of the back-off. (Steps of 0 ms are none of ours.)
+/// Steps that the original takes as options, and we as arguments of the back-off.
 #[test]
 fn other_steps_of_the_back_off_poll_as_recorded() {
     for name in ["initial 1, max 8, timeout 50", "initial 500 > max 100, timeout 1000"] {
@@ -132,6 +163,15 @@ fn other_steps_of_the_back_off_poll_as_recorded() {
         let (first, most) = (option("initialPollIntervalMs").unwrap(), option("pollIntervalMs").unwrap_or(100));
         assert_eq!(polls(first, most, option("timeoutMs").unwrap()), numbers(&vector["polls"]), "{name}");
     }
+}
+
+/// Doubling leaves a first step of 0 what it is, and the original's timers make 1 ms of it: it polls every millisecond.
+/// Nothing lets anybody set our steps, which are 5 to 100 ms; told what the original's come to, ours poll the same.
+#[test]
+fn a_first_step_of_0_is_one_of_1_ms_that_does_not_grow() {
+    let recorded = named("initial 0, timeout 20");
+    assert_eq!(recorded["options"], json!({ "timeoutMs": 20, "initialPollIntervalMs": 0 }));
+    assert_eq!(polls(1, 1, 20), numbers(&recorded["polls"]));
 }
 
 /// When a back-off looks whose looks take no time.
