@@ -1,8 +1,9 @@
 //! A deploy of a component that asks for package managers, on nodes that do not all have them.
 //!
 //! Simulates `devEngines.packageManager` in its forms: each node takes the first that it has in a version that is asked for,
-//! and where it has none the component says whether npm takes over, with or without a warning, or the install fails. Fails
-//! when a node's outcome is not what the row and the client are told, or a line that any of the programs printed is lost.
+//! and where it has none, or that one fails, the component says whether npm takes over, with or without a warning, or the
+//! install fails. Fails when a node's outcome is not what the row and the client are told, or a line that any of the programs
+//! printed is lost.
 
 use std::io;
 
@@ -25,10 +26,11 @@ const EVERYWHERE: &str = "npm";
 
 async fn tell(cluster: Cluster) {
     let with_pnpm = cluster.nodes() - cluster.choose(u32::from(cluster.nodes()) + 1) as u8;
+    let exit = ExitStatus::Code(cluster.choose_from(&[0, 0, 1]));
     let version = cluster.choose_from(&["9.15.4\n", "8.0.0\n", "no such option\n"]);
     cluster.script(move |node, command| match &*command.program {
         EVERYWHERE => scripts::quiet_success(node, command),
-        "pnpm" if node.0 < with_pnpm => Ok(pnpm(command, version)),
+        "pnpm" if node.0 < with_pnpm => Ok(pnpm(command, version, exit)),
         _ => Err(io::ErrorKind::NotFound.into()),
     });
     let on_fail = cluster.choose_from(&[json!("warn"), json!("ignore"), json!("error"), json!(null)]);
@@ -46,14 +48,14 @@ async fn tell(cluster: Cluster) {
     cluster.settle().await;
 }
 
-fn pnpm(command: &Command, version: &str) -> Script {
+fn pnpm(command: &Command, version: &str, exit: ExitStatus) -> Script {
     match &*command.args[0] {
         "--version" => {
             scripts::printing(&[version.as_bytes()], ExitStatus::Code(i32::from(version.contains("option"))))
         }
         _ => scripts::printing(
             "Lockfile is up to date\nDone in 1.2s\n".as_bytes().chunks(11).collect::<Vec<_>>().as_slice(),
-            ExitStatus::Code(0),
+            exit,
         ),
     }
 }

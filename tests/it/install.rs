@@ -97,17 +97,37 @@ fn without_a_usable_manager_on_fail_decides() {
     }
 }
 
-#[test]
-fn a_manager_that_is_usable_and_fails_has_failed() {
+/// What comes of a `pnpm` that is there and fails: the answer, what ran, and the warnings.
+fn deploy_with_failing_pnpm(on_fail: &'static str) -> (Answer, Vec<String>, Vec<String>) {
     let story = async move |cluster: Cluster| {
-        cluster.script(|_, _| Ok(scripts::printing(&[b"no space left\n"], ExitStatus::Code(3))));
-        let managers = json!({ "packageManager": { "name": "pnpm", "onFail": "ignore" } });
+        cluster.script(|_, command| match &*command.program {
+            "pnpm" => Ok(scripts::printing(&[b"no space left\n"], ExitStatus::Code(3))),
+            _ => Ok(scripts::printing(&[], ExitStatus::Code(0))),
+        });
+        let managers = json!({ "packageManager": { "name": "pnpm", "onFail": on_fail } });
         cluster.deploy(ORIGIN, cluster.component().with_manifest("devEngines", managers)).await
     };
     let (answer, report) = tell(&cluster_of(1), Calm, story);
+    (answer, ran(&report.trace), warned(&report.trace))
+}
+
+#[test]
+fn a_manager_that_fails_has_failed_for_good_only_if_on_fail_says_so() {
+    let (answer, ran, _) = deploy_with_failing_pnpm("error");
     let message = answer.unwrap_err()["message"].to_string();
     assert!(message.contains("`pnpm install` failed with exit code 3: no space left"), "{message}");
-    assert_eq!(ran(&report.trace), ["pnpm install"]);
+    assert_eq!(ran, ["pnpm install"]);
+
+    let (answer, ran, warned) = deploy_with_failing_pnpm("warn");
+    assert!(
+        answer.is_ok() && warned[0].contains("pnpm: `pnpm install` failed with exit code 3"),
+        "{answer:?} {warned:?}"
+    );
+    assert_eq!(ran, ["pnpm install", "npm install"]);
+
+    let (answer, ran, warned) = deploy_with_failing_pnpm("ignore");
+    assert!(answer.is_ok() && warned.is_empty(), "{answer:?} {warned:?}");
+    assert_eq!(ran, ["pnpm install", "npm install"]);
 }
 
 #[test]

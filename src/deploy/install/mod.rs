@@ -159,21 +159,28 @@ enum Tried {
 }
 
 impl<E: Env> Installer<'_, E> {
-    /// Runs the first manager that is usable here; without any, `onFail` says what becomes of it.
+    /// Lets the first manager install that can; without any, `onFail` says what becomes of it. As in the original, one that
+    /// is there and fails has failed for good only if it says `error`: else another takes its place, npm at last.
     async fn run_first_usable(&mut self, managers: &Managers) -> Result<(), InstallError> {
         let mut unusable = Vec::new();
         for wanted in &managers.wanted {
-            match self.try_manager(wanted).await? {
-                Tried::Installed => return Ok(()),
-                Tried::Unusable(why) => unusable.push(format!("{}: {why}", wanted.name)),
-            }
+            let why = match self.try_manager(wanted).await {
+                Ok(Tried::Installed) => return Ok(()),
+                Ok(Tried::Unusable(why)) => why,
+                Err(InstallError::Failed { command, status, .. }) if managers.on_fail != OnFail::Error => {
+                    format!("`{command}` failed with {status}")
+                }
+                Err(error) => return Err(error),
+            };
+            unusable.push(format!("{}: {why}", wanted.name));
         }
         match managers.on_fail {
             OnFail::Error => return Err(InstallError::NoManager { unusable }),
             OnFail::Warn => {
                 let why = unusable.join("; ");
-                let message =
-                    format!("no package manager that devEngines ask for is usable ({why}): {DEFAULT_MANAGER} is taken");
+                let message = format!(
+                    "no package manager that devEngines ask for has installed it ({why}): {DEFAULT_MANAGER} is taken"
+                );
                 (self.tell)(&Event::warning(&message));
             }
             OnFail::Ignore => {}
@@ -181,7 +188,7 @@ impl<E: Env> Installer<'_, E> {
         self.run(DEFAULT_MANAGER, DEFAULT_MANAGER, &["install"]).await
     }
 
-    /// Installs with a manager if it is there in a version that is asked for. One that is usable and fails has failed.
+    /// Installs with a manager if it is there in a version that is asked for.
     async fn try_manager(&mut self, wanted: &Wanted) -> Result<Tried, InstallError> {
         if let Some(version) = &wanted.version
             && let Some(why) = self.lacks_version(&wanted.name, version).await?
