@@ -65,7 +65,7 @@ struct Course {
     printed: Vec<Vec<Printed>>,
     /// On which nodes the installer fails.
     fails: Vec<bool>,
-    /// Lines are so wide that a peer cannot tell them as fast as they come.
+    /// Lines are so wide, and come so much at once, that a peer cannot tell them as fast as they come.
     wide: bool,
     /// The component asks for a package manager that no node has, and warns.
     warns: bool,
@@ -74,7 +74,7 @@ struct Course {
 fn course() -> impl Strategy<Value = Course> {
     let fails = (prop::bool::weighted(0.15), proptest::collection::vec(prop::bool::weighted(0.3), NODES as usize - 1))
         .prop_map(|(origin, peers)| std::iter::once(origin).chain(peers).collect());
-    let flags = (prop::bool::weighted(0.8), any::<bool>(), prop::bool::weighted(0.15), any::<bool>());
+    let flags = (prop::bool::weighted(0.8), any::<bool>(), prop::bool::weighted(0.3), any::<bool>());
     (proptest::collection::vec(printed(), NODES as usize), fails, flags).prop_map(
         |(printed, fails, (replicated, ignores_peers, wide, warns))| Course {
             replicated,
@@ -100,7 +100,8 @@ impl Course {
 
     fn script(&self, node: usize) -> Script {
         let write = |((pause_ms, _), line): (&Printed, String)| {
-            (Duration::from_millis(*pause_ms), OutputStream::Stdout, Bytes::from(format!("{line}\n")))
+            let pause_ms = if self.wide { 0 } else { *pause_ms };
+            (Duration::from_millis(pause_ms), OutputStream::Stdout, Bytes::from(format!("{line}\n")))
         };
         let writes = self.printed[node].iter().zip(self.lines(node)).map(write).collect();
         let exit = Some(ExitStatus::Code(i32::from(self.fails[node])));
