@@ -155,6 +155,13 @@ const CANARIES: &[Canary] = &[
         *tree = Some(TreeDigest(1));
     }),
     canary("SERVE", "restart", |trace| {
+        // A build goes while it is served.
+        let serves = position_on(trace, N3, |event| matches!(event, Event::Serves { .. }));
+        let Event::Serves { project, build, .. } = &trace[serves].event else { unreachable!("found as one") };
+        let path = format!("builds/{project}/00000000000000000001-n1-{build}");
+        insert(trace, serves + 1, N3, Event::Removed { path });
+    }),
+    canary("SERVE", "restart", |trace| {
         let asks = position(trace, |event| matches!(event, Event::DeployRequested(_)));
         edit_facts(&mut trace[asks], |asked| asked.restart = false);
     }),
