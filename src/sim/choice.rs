@@ -76,8 +76,10 @@ kinds! {
     CursorRefused = "cursor-refused", Failure;
     /// A connection is long in coming.
     Connect = "connect", Delay;
-    /// A connection breaks: the one who made it sees a reset, the other its end.
-    Reset = "reset", Failure;
+    /// A subscription's connection breaks: the one who made it sees a reset, the other its end.
+    RowsReset = "rows-reset", Death;
+    /// So does that of a forwarded operation.
+    OperationReset = "operation-reset", Failure;
     /// At which of its reads and writes; see [`step`].
     ResetAt = "reset-at", Workload;
     /// Bytes of a subscription (rows and chunks) are long under way.

@@ -22,7 +22,7 @@ use tokio::{
 };
 
 use super::{
-    choice::{Kind, STEP_BOUND, step},
+    choice::{Kind, step},
     world::World,
 };
 use crate::{
@@ -51,6 +51,9 @@ pub trait RawListener {
 /// a window that has opened only after a read of at least half of it; a reader that takes less could wait for ever. And the
 /// side that accepts announces 65,535 bytes at first, whatever its socket can hold: what a smaller one does not hold is lost.)
 pub const READ_BYTES_MAX: usize = 65_535;
+
+/// Connections break at one of their first 144 reads and writes: those of a small deploy see not many more.
+const RESET_AT_BOUND: u32 = 192;
 
 /// Ports by purpose; another pair in each life, because the sockets of the last one may linger (a real node would set
 /// `SO_REUSEADDR`).
@@ -143,8 +146,12 @@ impl SimNetwork {
 
     /// Where a connection breaks that is made now, if it does.
     fn draw_break(&self, to: NodeIndex, port: Port) -> Option<Break> {
-        let breaks = self.world.draw(Some(self.node), Kind::Reset, 2) == 1;
-        let left = || step(self.world.draw(Some(self.node), Kind::ResetAt, STEP_BOUND));
+        let kind = match port {
+            Port::Rows => Kind::RowsReset,
+            Port::Operations => Kind::OperationReset,
+        };
+        let breaks = self.world.draw(Some(self.node), kind, 2) == 1;
+        let left = || step(self.world.draw(Some(self.node), Kind::ResetAt, RESET_AT_BOUND));
         breaks.then(|| Break { to, port, left: left() })
     }
 }
