@@ -1,8 +1,9 @@
 //! A deploy whose installer prints everything that a line splitter can get wrong.
 //!
 //! Simulates output with characters of two to four bytes, carriage returns, empty lines, invalid bytes, a line that is
-//! never finished, one or very many of more than 64 KiB, and more lines than the event log keeps; the pipe cuts it anywhere. Fails
-//! when a line told is not a line printed, when a row outgrows what replicates, or when the log loses count of what it dropped.
+//! never finished, one of more than 64 KiB or very many of more than 4, and more lines than the event log keeps; the pipe
+//! cuts it anywhere. Fails when a line told is not a line printed, when a row outgrows what replicates, when rows that wait for
+//! the store outgrow their bound, or when the log loses count of what it dropped.
 
 use crate::{
     check::NodeIndex,
@@ -36,11 +37,12 @@ async fn tell(cluster: Cluster) {
     let first = cluster.choose(PIECES.len() as u32) as usize;
     let count = 3 + cluster.choose(PIECES.len() as u32) as usize;
     let many = cluster.choose_from(&[0, 0, 230, 450]);
-    let walls = cluster.choose_from(&[0, 0, 0, 0, 0, 1, 1, 75]);
+    // How many lines, and of how many words: one that is endless, or so many long ones that rows are as large as they get.
+    let (walls, words) = cluster.choose_from(&[(0, 0), (0, 0), (1, 12_000), (300, 700), (300, 700)]);
     cluster.script(move |_, _| {
         let lines: Vec<String> = (0..many).map(|line| format!("added {line}\n")).collect();
         let flood: Vec<String> = lines.chunks(LINES_AT_ONCE).map(<[String]>::concat).collect();
-        let wall = format!("{}\n", "wände ".repeat(12_000));
+        let wall = format!("{}\n", "wände ".repeat(words));
         let mut pieces: Vec<&[u8]> = (0..count).map(|index| PIECES[(first + index) % PIECES.len()]).collect();
         pieces.extend(flood.iter().map(String::as_bytes));
         pieces.extend(std::iter::repeat_n(wall.as_bytes(), walls));

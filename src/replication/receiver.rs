@@ -37,7 +37,7 @@ const CONNECT_MAX: Duration = Duration::from_secs(30);
 
 /// Rows that are committed side by side: so many, and so many bytes of them and one row.
 const COMMITS_MAX: usize = 32;
-const COMMITS_BYTES_MAX: usize = 4 * 1024 * 1024;
+const COMMITS_BYTES_MAX: usize = 1024 * 1024;
 
 /// Follows `source` until it has left the cluster; reconnects whenever the link breaks. Returns when all that was under
 /// way is settled: rows are committed, and half blobs are gone.

@@ -22,7 +22,7 @@ const BOUNDS: [(&str, u64); 3] = [
     // What a peer has to say of its work.
     ("notes", 256 * 1024),
     // Rows on their way into the store.
-    ("commits", 4 * MIB),
+    ("commits", MIB),
 ];
 
 /// No frame is longer (spec 11), and so nothing that came in one.
