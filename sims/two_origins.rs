@@ -1,4 +1,5 @@
-//! Two origins deploy the same project at the same time, or one a little later, and their fan-outs cross.
+//! Two origins deploy the same project at the same time, or one a little later, and their fan-outs cross; up to two more
+//! deploys come in between, from any of them.
 //!
 //! Simulates what the original let diverge (museum M10): each node swaps in its own order. Fails when a node ends with an
 //! older build than another, when a deploy that was overtaken reports success for nodes that never ran it, or when the
@@ -6,7 +7,7 @@
 
 use std::time::Duration;
 
-use futures_util::future::join;
+use futures_util::future::join_all;
 use tokio::time::sleep;
 
 use crate::{
@@ -24,14 +25,17 @@ pub(super) const SCENARIO: Scenario = Scenario {
 const HEAD_STARTS_MS: [u64; 10] = [0, 1, 3, 5, 8, 10, 12, 15, 20, 40];
 
 async fn tell(cluster: Cluster) {
-    let other = NodeIndex(1 % cluster.nodes());
     let restart = cluster.choose(2) == 1;
-    let (first, second) = (cluster.component().with("restart", restart), cluster.component().with("restart", restart));
-    let late = Duration::from_millis(cluster.choose_from(&HEAD_STARTS_MS));
-    let follows = async {
-        sleep(late).await;
-        cluster.deploy(other, second).await
-    };
-    let _ = join(cluster.deploy(NodeIndex(0), first), follows).await;
+    let other = 1 % cluster.nodes();
+    let mut deploys = vec![(0, 0), (other, cluster.choose_from(&HEAD_STARTS_MS))];
+    for _ in 0..cluster.choose(3) {
+        let origin = cluster.choose(u32::from(cluster.nodes())) as u8;
+        deploys.push((origin, cluster.choose_from(&HEAD_STARTS_MS)));
+    }
+    let told = deploys.into_iter().map(async |(origin, late_ms)| {
+        sleep(Duration::from_millis(late_ms)).await;
+        cluster.deploy(NodeIndex(origin), cluster.component().with("restart", restart)).await
+    });
+    join_all(told).await;
     cluster.settle().await;
 }

@@ -67,8 +67,8 @@ fn causes_of_deploy(facts: &Facts<'_>, deploy: &Deploy, at: At) -> Vec<String> {
     if let Some(cause) = &deploy.aborted {
         return vec![cause.clone()];
     }
-    if deploy.failure().is_some_and(|(_, failure)| failure["code"] == "superseded") {
-        return superseded(facts, deploy, deploy.origin, at);
+    if let Some((_, failure)) = deploy.failure().filter(|(_, failure)| failure["code"] == "superseded") {
+        return vec![superseded(facts, deploy, deploy.origin, at, message(failure))];
     }
     if let Some(exit) = deploy.id.and_then(|id| bad_exit(facts, id, deploy.origin, at)) {
         return vec![exit];
@@ -89,15 +89,17 @@ fn causes_of_deploy(facts: &Facts<'_>, deploy: &Deploy, at: At) -> Vec<String> {
     failed.collect()
 }
 
-/// Which newer build a node ran that had superseded a deploy; a claim that nothing bears out is a cause of its own.
-fn superseded(facts: &Facts<'_>, deploy: &Deploy, node: NodeIndex, at: At) -> Vec<String> {
+/// The newer build that had superseded a deploy, of those that a node came to run before it `told` so: a claim that nothing
+/// bears out is a cause of its own.
+fn superseded(facts: &Facts<'_>, deploy: &Deploy, node: NodeIndex, at: At, told: &str) -> String {
     let lives = facts.lives(node, &deploy.asked.project);
-    let live = lives.iter().rev().find(|(live, _)| *live < at).map(|(_, tree)| *tree);
-    let by = facts.deploys.iter().find(|other| Some(other.asked.tree) == live && facts.age(other) > facts.age(deploy));
-    match by.and_then(|by| by.id) {
-        Some(by) => vec![format!("superseded by {by}")],
-        None => vec!["what is not that a newer build is live".to_owned()],
-    }
+    let newer = lives.iter().filter(|(live, _)| *live < at).filter_map(|(_, tree)| {
+        let mut others = facts.deploys.iter().filter(|other| other.asked.tree == *tree);
+        others.find(|other| facts.age(other) > facts.age(deploy))?.id
+    });
+    let causes: Vec<_> = newer.map(|by| format!("superseded by {by}")).collect();
+    let named = causes.iter().find(|cause| told.contains(cause.as_str())).or(causes.last());
+    named.cloned().unwrap_or_else(|| "what is not that a newer build is live".to_owned())
 }
 
 fn bad_exit(facts: &Facts<'_>, id: uuid::Uuid, node: NodeIndex, at: At) -> Option<String> {
@@ -191,7 +193,7 @@ fn cause_of_peer(facts: &Facts<'_>, operation: &Operation, at: At) -> Option<Str
     let (_, answer) = operation.answered.as_ref()?;
     if answer["error"]["code"] == "superseded" {
         let deploy = facts.deploys.iter().find(|deploy| deploy.id == Some(operation.id))?;
-        return superseded(facts, deploy, operation.node, at).pop();
+        return Some(superseded(facts, deploy, operation.node, at, message(&answer["error"])));
     }
     if let Some(exit) = bad_exit(facts, operation.id, operation.node, at) {
         return Some(exit);
