@@ -114,6 +114,12 @@ impl SimDisk {
         }
     }
 
+    /// To sync takes a device a while, however fast it is: others come to their turn.
+    async fn delay_of_sync(&self) -> io::Result<()> {
+        tokio::task::yield_now().await;
+        self.delay().await
+    }
+
     fn record(&self, event: Event) {
         self.world.record(Some(self.node), event);
     }
@@ -232,12 +238,12 @@ impl Disk for SimDisk {
     }
 
     async fn sync_tree(&self, path: &Path) -> io::Result<()> {
-        self.delay().await?;
+        self.delay_of_sync().await?;
         self.tree.borrow_mut().sync_tree(text(path)?)
     }
 
     async fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        self.delay().await?;
+        self.delay_of_sync().await?;
         self.tree.borrow_mut().sync_dir(text(path)?)
     }
 }
