@@ -124,6 +124,8 @@ pub struct Put {
     pub started: At,
     /// When it committed, if it did.
     pub committed: Option<At>,
+    /// When the store refused it, if it did.
+    pub refused: Option<At>,
     /// Its snapshot, read.
     pub row: Rc<Row>,
 }
@@ -220,7 +222,15 @@ impl<'a> Facts<'a> {
         match event {
             Event::PutStarted { put, key, draft } => {
                 let row = rows.read(&draft.value);
-                self.puts.push(Put { node, number: *put, key: key.clone(), started: at, committed: None, row });
+                self.puts.push(Put {
+                    node,
+                    number: *put,
+                    key: key.clone(),
+                    started: at,
+                    committed: None,
+                    refused: None,
+                    row,
+                });
             }
             Event::PutCommitted { put, record } => {
                 let started = self.puts.iter_mut().rev().find(|known| known.node == node && known.number == *put);
@@ -228,6 +238,12 @@ impl<'a> Facts<'a> {
                 started.committed = Some(at);
                 let row = Rc::clone(&started.row);
                 self.shown.push(Shown { at, node, local: true, record: Rc::clone(record), row });
+            }
+            Event::PutRefused { put, .. } => {
+                let mut started = self.puts.iter_mut().rev();
+                if let Some(put) = started.find(|known| known.node == node && known.number == *put) {
+                    put.refused = Some(at);
+                }
             }
             Event::Replicated { record, taken: true } => {
                 let row = rows.read(&record.value);
@@ -348,10 +364,12 @@ impl<'a> Facts<'a> {
         known.map_or_else(|| Rc::new(unreadable()), |shown| Rc::clone(&shown.row))
     }
 
-    /// Did the store refuse every put that was to end a row? Then the row is left to its origin's next start.
+    /// Had the store refused puts that were to end a row, and taken none up to then? Then the row's end is left to later
+    /// tries, and to its origin's next start.
     pub fn end_was_refused(&self, key: &Key, at: At) -> bool {
-        let mut ends = self.puts.iter().filter(|put| put.key == *key && put.row.is_terminal() && put.started < at);
-        ends.clone().next().is_some() && ends.all(|put| put.committed.is_none())
+        let ends = || self.puts.iter().filter(|put| put.key == *key && put.row.is_terminal());
+        let refused = ends().any(|put| put.refused.is_some_and(|refused| refused < at));
+        refused && !ends().any(|put| put.committed.is_some_and(|committed| committed < at))
     }
 
     /// Did the operator leave the rows out of replication?
