@@ -16,6 +16,10 @@ use crate::{
 const LOOK_EVERY: Duration = Duration::from_millis(3);
 const LOOKS_MAX: u32 = 2_000;
 
+/// Looks before a waiting reader slows down, and those that it takes until it has waited for some seconds.
+const CLOSE_LOOKS: u32 = 40;
+const SLOWER_LOOKS: u32 = 30;
+
 /// How a reader behaves.
 #[derive(Clone, Copy, Debug)]
 pub struct Habit {
@@ -72,13 +76,18 @@ impl Cluster {
     /// Waits until a deployment that `node` does not know yet has begun to restart its nodes there, or has ended; not for ever.
     pub async fn until_next_restart(&self, node: NodeIndex) {
         let known = self.deployments(node).await.len();
-        for _ in 0..LOOKS_MAX {
+        // Short waits are looked at closely, long ones ever more seldom: a look reads every row.
+        let mut pause = LOOK_EVERY;
+        for look in 0..CLOSE_LOOKS + SLOWER_LOOKS {
             let rows = self.deployments(node).await;
             let newest = rows.first().filter(|_| rows.len() > known);
             if newest.is_some_and(|row| row["status"] == "restarting" || !row["completed_at"].is_null()) {
                 return;
             }
-            sleep(LOOK_EVERY).await;
+            sleep(pause).await;
+            if look >= CLOSE_LOOKS {
+                pause = pause * 5 / 4;
+            }
         }
     }
 

@@ -15,8 +15,7 @@ impl Facts<'_> {
     }
 
     fn processes_where(&self, id: Uuid, node: NodeIndex, wanted: impl Fn(&Command) -> bool) -> Vec<u32> {
-        let started = self.trace.entries().iter().filter(|entry| entry.node == Some(node));
-        let processes = started.filter_map(|entry| match &entry.event {
+        let processes = self.on(node, 0, self.end()).filter_map(|(_, entry)| match &entry.event {
             Event::ProcessStarted { process, command } => {
                 (deployment_of(&command.directory) == Some(id) && wanted(command)).then_some(*process)
             }
@@ -25,16 +24,16 @@ impl Facts<'_> {
         processes.collect()
     }
 
-    /// How the last installer that a node ran for a deployment ended before `at`. One that was asked for its version only
-    /// is none: another may have taken its place.
+    /// How the last installer that a node ran for a deployment ended before `at`; none when another was to take its place and
+    /// could not be started. One that was asked for its version only is none.
     pub fn process_exit(&self, id: Uuid, node: NodeIndex, at: At) -> Option<ExitStatus> {
         let processes = self.processes_where(id, node, |command| command.args != ["--version"]);
-        let ended = self.trace.entries()[..at].iter().rev().filter(|entry| entry.node == Some(node));
-        let mut statuses = ended.filter_map(|entry| match &entry.event {
-            Event::ProcessExited { process, status } if processes.contains(process) => Some(*status),
+        let mut ended = self.on(node, 0, at).rev().filter_map(|(_, entry)| match &entry.event {
+            Event::ProcessExited { process, status } if processes.contains(process) => Some(Some(*status)),
+            Event::Fault(fault) if fault.failed() == Some("spawn-fails") => Some(None),
             _ => None,
         });
-        statuses.next()
+        ended.next().flatten()
     }
 }
 
