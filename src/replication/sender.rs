@@ -76,6 +76,11 @@ impl Sessions {
         *newest == connection
     }
 
+    /// Ends the session of one that has made another connection since, which was refused: it has given that session up.
+    fn end(&self, node: &NodeName) {
+        self.of.borrow_mut().remove(node);
+    }
+
     fn begin(&self, node: NodeName, session: Session) {
         self.of.borrow_mut().insert(node, session);
     }
@@ -113,6 +118,7 @@ fn welcome<E: Env>(env: &E, accepted: Accepted<impl Duplex>, connection: u64, se
                 sessions.begin(node, Session { left, task });
             }
             Ok(Err(error)) => {
+                sessions.end(&node);
                 let what = format!("a subscription of {node}");
                 serving.journal(Journal::Dropped { what, cause: error.to_string() });
                 // It may be gone; then nobody is told.

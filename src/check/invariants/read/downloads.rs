@@ -96,7 +96,12 @@ impl Failure<'_> {
 
     /// The device failed, or the transfer did, or what was copied is damaged.
     fn breaks(&self, facts: &Facts<'_>) -> bool {
-        if self.blob.is_some_and(|blob| facts.was_damaged_somewhere(blob, self.window.end)) {
+        // A row that is told from memory may name its blob before any put does.
+        let damaged = match self.blob {
+            Some(blob) => facts.was_damaged_somewhere(blob, self.window.end),
+            None => facts.failed_between(self.node, "blob-damaged", self.window.start, self.window.end),
+        };
+        if damaged {
             return true;
         }
         let failed = self.states(facts).iter().any(|(_, state)| matches!(state, BlobState::Failed { .. }));
