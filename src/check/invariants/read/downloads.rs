@@ -96,19 +96,25 @@ impl Failure<'_> {
 
     /// The device failed, or the transfer did, or what was copied is damaged.
     fn breaks(&self, facts: &Facts<'_>) -> bool {
-        // A row that is told from memory may name its blob before any put does.
-        let damaged = match self.blob {
-            Some(blob) => facts.was_damaged_somewhere(blob, self.window.end),
-            None => facts.failed_between(self.node, "blob-damaged", self.window.start, self.window.end),
-        };
-        if damaged {
+        if self.was_damaged(facts) {
             return true;
         }
         let failed = self.states(facts).iter().any(|(_, state)| matches!(state, BlobState::Failed { .. }));
         failed || facts.failed_between(self.node, "blob-fails", self.window.start, self.window.end)
     }
 
+    /// A row that is told from memory may name its blob before any put does.
+    fn was_damaged(&self, facts: &Facts<'_>) -> bool {
+        match self.blob {
+            Some(blob) => facts.was_damaged_somewhere(blob, self.window.end),
+            None => facts.failed_between(self.node, "blob-damaged", self.window.start, self.window.end),
+        }
+    }
+
     fn vanishes(&self, facts: &Facts<'_>) -> bool {
+        if self.blob.is_none() && self.was_damaged(facts) {
+            return true;
+        }
         self.states(facts).iter().any(|(_, state)| matches!(state, BlobState::Missing))
     }
 }
