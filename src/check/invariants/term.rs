@@ -1,12 +1,12 @@
 //! TERM: every deployment ends.
 
 use super::{
-    facts::{Deploy, Facts},
+    facts::{At, Deploy, Facts},
     verdict::{Finding, Inquiry},
 };
 use crate::{
     check::{Invariant, Judgement, NodeIndex},
-    env::Record,
+    env::{Key, Record},
 };
 
 /// See [`Invariant::sentence`].
@@ -54,7 +54,7 @@ fn not_terminal<'a>(facts: &Facts<'_>, deploy: &Deploy) -> Option<Finding<'a>> {
     let key = deploy.key()?;
     let row = facts.row_at(deploy.origin, &key, *at)?;
     let expected = if answer.is_ok() { "success" } else { "failed" };
-    let gave_up = facts.end_was_refused(&key, *at);
+    let gave_up = facts.end_was_refused(&key, *at) && !is_answered_too_soon(facts, &key, *at);
     (row.row.status != expected && !gave_up).then(|| Finding {
         kind: "answered before the row was terminal",
         at: *at,
@@ -62,4 +62,14 @@ fn not_terminal<'a>(facts: &Facts<'_>, deploy: &Deploy) -> Option<Finding<'a>> {
         why: format!("the client was told {expected}, but the row's status is `{}`", row.row.status),
         witnesses: vec![row.at],
     })
+}
+
+/// Puts that are to end a row, before its deploy is answered without; later ones are tried while nobody waits.
+const TRIES: usize = 5;
+
+/// Was a put under way that was to end the row, and the store had not refused it often enough to be given up?
+fn is_answered_too_soon(facts: &Facts<'_>, key: &Key, at: At) -> bool {
+    let is_open = |end: Option<At>| end.is_none_or(|end| end > at);
+    let mut ends = facts.ends_of(key).filter(|put| put.started < at);
+    ends.any(|put| is_open(put.committed) && is_open(put.refused)) && facts.refused_ends(key, at) < TRIES
 }

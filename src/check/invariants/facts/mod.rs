@@ -367,9 +367,18 @@ impl<'a> Facts<'a> {
     /// Had the store refused puts that were to end a row, and taken none up to then? Then the row's end is left to later
     /// tries, and to its origin's next start.
     pub fn end_was_refused(&self, key: &Key, at: At) -> bool {
-        let ends = || self.puts.iter().filter(|put| put.key == *key && put.row.is_terminal());
-        let refused = ends().any(|put| put.refused.is_some_and(|refused| refused < at));
-        refused && !ends().any(|put| put.committed.is_some_and(|committed| committed < at))
+        let taken = self.ends_of(key).any(|put| put.committed.is_some_and(|committed| committed < at));
+        self.refused_ends(key, at) > 0 && !taken
+    }
+
+    /// How many puts that were to end a row the store had refused.
+    pub fn refused_ends(&self, key: &Key, at: At) -> usize {
+        self.ends_of(key).filter(|put| put.refused.is_some_and(|refused| refused < at)).count()
+    }
+
+    /// The puts that were to end a row.
+    pub fn ends_of<'f>(&'f self, key: &'f Key) -> impl Iterator<Item = &'f Put> {
+        self.puts.iter().filter(move |put| put.key == *key && put.row.is_terminal())
     }
 
     /// Did the operator leave the rows out of replication?
