@@ -141,11 +141,11 @@ fn settled(facts: &Facts<'_>, deploy: &Deploy, peer: NodeIndex, at: At) -> At {
     told.next_back().map_or(at, |(told, _)| told)
 }
 
-/// Had the origin waited for as long as the peer might take?
+/// Had the origin waited for as long as the peer might take, which may be at another deploy of the project first?
 fn waited_long_enough(facts: &Facts<'_>, deploy: &Deploy, at: At) -> bool {
     let may_take = deploy.asked.deployment_timeout_ms.unwrap_or(TIMEOUT_MS)
         + deploy.asked.install_timeout_ms.unwrap_or(INSTALL_TIMEOUT_MS);
-    facts.at_ms(at) - facts.at_ms(deploy.requested) >= may_take
+    facts.at_ms(at) - facts.at_ms(deploy.requested) >= 2 * may_take
 }
 
 /// Did the peer die meanwhile, or the connection break, or the peer take the origin for no member, or faults delay the answer
