@@ -15,8 +15,8 @@ use crate::{
 pub(super) const BLOBREF: Invariant = Invariant {
     name: "BLOBREF",
     sentence: "a row that a node commits itself names a whole blob, no whole blob goes or begins anew while the row there \
-               names it, unless its device damages it, and in the end each blob that a row names is whole, or its failure is recorded where its origin \
-               does not hold it whole either",
+               names it, unless its device damages it, and in the end each blob that a row names is whole, or its failure \
+               is recorded where its origin does not hold it whole either",
     check,
 };
 
@@ -30,22 +30,21 @@ fn check(facts: &Facts<'_>) -> Judgement {
             Event::PutCommitted { record, .. } => {
                 node.show(record);
                 if let Some(blob) = record.blob {
-                    inquiry.look(|| {
-                        node.names_what_is_not_whole(at, index, blob).filter(|_| !facts.was_damaged(index, blob, at))
-                    });
+                    inquiry.look(|| node.names_what_is_not_whole(facts, at, index, blob));
                 }
             }
             Event::Replicated { record, taken: true } => node.show(record),
             Event::Blob { id, state } => {
                 let before = node.blobs.insert(*id, (at, state.clone()));
-                inquiry.look(|| {
-                    node.loses_what_is_named(at, index, *id, before).filter(|_| !facts.was_damaged(index, *id, at))
-                });
+                inquiry.look(|| node.loses_what_is_named(at, index, *id, before).filter(|_| !facts.is_damage(at)));
             }
             Event::Final(last) => {
                 for record in &last.rows {
-                    inquiry.look(|| absent_in_the_end(facts, at, index, record, last));
-                    inquiry.look(|| given_up_in_vain(facts, at, index, record, last));
+                    let Some(blob) = record.blob else { continue };
+                    let end = End { facts, at, node: index, record, blob, last };
+                    let damaged = node.is_damaged(facts, blob);
+                    inquiry.look(|| end.is_absent().filter(|_| !damaged));
+                    inquiry.look(|| end.is_given_up_in_vain());
                 }
             }
             _ => {}
@@ -70,11 +69,22 @@ impl Node {
         self.named.insert(record.key.clone(), record.blob);
     }
 
+    /// Is what it holds of a blob what its device made of it?
+    fn is_damaged(&self, facts: &Facts<'_>, blob: BlobId) -> bool {
+        self.blobs.get(&blob).is_some_and(|(at, _)| facts.is_damage(*at))
+    }
+
     /// A local commit waits for its blob; only a replicated row may come before it (spec 11).
-    fn names_what_is_not_whole<'a>(&self, at: At, node: NodeIndex, blob: BlobId) -> Option<Finding<'a>> {
+    fn names_what_is_not_whole<'a>(
+        &self,
+        facts: &Facts<'_>,
+        at: At,
+        node: NodeIndex,
+        blob: BlobId,
+    ) -> Option<Finding<'a>> {
         let held = self.blobs.get(&blob);
         let state = held.map_or(&BlobState::Missing, |(_, state)| state);
-        (!is_whole(state)).then(|| Finding {
+        (!is_whole(state) && !self.is_damaged(facts, blob)).then(|| Finding {
             kind: "a node commits a row whose blob it does not hold",
             at,
             node: Some(node),
@@ -103,48 +113,46 @@ impl Node {
     }
 }
 
-/// Nothing is under way any more: what is not whole never will be.
-fn absent_in_the_end<'a>(
-    facts: &Facts<'_>,
+/// A blob that a row names at the end, on one node. Nothing is under way any more.
+struct End<'a> {
+    facts: &'a Facts<'a>,
     at: At,
     node: NodeIndex,
-    record: &Record,
-    last: &NodeFinal,
-) -> Option<Finding<'a>> {
-    let blob = record.blob?;
-    let state = last.blobs.get(&blob).unwrap_or(&BlobState::Missing);
-    let told = is_whole(state) || matches!(state, BlobState::Failed { .. }) || facts.was_damaged(node, blob, at);
-    (!told).then(|| Finding {
-        kind: "a row names a blob that never came",
-        at,
-        node: Some(node),
-        why: format!(
-            "at the end a row on {node} names blob {blob}, which is {state:?} there, and no failure is recorded"
-        ),
-        witnesses: vec![],
-    })
+    record: &'a Record,
+    blob: BlobId,
+    last: &'a NodeFinal,
 }
 
-/// A failure may be recorded for good only of what cannot come: not of what the origin of the row, whose row names it as
-/// well, holds whole in the end.
-fn given_up_in_vain<'a>(
-    facts: &Facts<'_>,
-    at: At,
-    node: NodeIndex,
-    record: &Record,
-    last: &NodeFinal,
-) -> Option<Finding<'a>> {
-    let blob = record.blob?;
-    let BlobState::Failed { cause } = last.blobs.get(&blob)? else { return None };
-    let writer = facts.node_named(record.version.node.as_str())?;
-    let source = facts.last.get(&writer)?;
-    let names = source.rows.iter().any(|row| row.key == record.key && row.blob == Some(blob));
-    let holds = names && source.blobs.get(&blob).is_some_and(is_whole) && !facts.was_damaged(writer, blob, at);
-    (holds && facts.is_shared(writer, node)).then(|| Finding {
-        kind: "a blob that its origin holds is given up",
-        at,
-        node: Some(node),
-        why: format!("{writer} holds blob {blob} whole, but {node} gave it up for good: {cause}"),
-        witnesses: vec![],
-    })
+impl End<'_> {
+    fn finding<'f>(&self, kind: &'f str, why: String) -> Finding<'f> {
+        Finding { kind, at: self.at, node: Some(self.node), why, witnesses: vec![] }
+    }
+
+    /// What is not whole never will be.
+    fn is_absent<'f>(&self) -> Option<Finding<'f>> {
+        let Self { node, blob, last, .. } = self;
+        let state = last.blobs.get(blob).unwrap_or(&BlobState::Missing);
+        let told = is_whole(state) || matches!(state, BlobState::Failed { .. });
+        (!told).then(|| {
+            let why = format!(
+                "at the end a row on {node} names blob {blob}, which is {state:?} there, and no failure is recorded"
+            );
+            self.finding("a row names a blob that never came", why)
+        })
+    }
+
+    /// A failure may be recorded for good only of what cannot come: not of what the origin of the row, whose row names it
+    /// as well, holds whole in the end.
+    fn is_given_up_in_vain<'f>(&self) -> Option<Finding<'f>> {
+        let Self { facts, at, node, record, blob, last } = self;
+        let BlobState::Failed { cause } = last.blobs.get(blob)? else { return None };
+        let writer = facts.node_named(record.version.node.as_str())?;
+        let source = facts.last.get(&writer)?;
+        let names = source.rows.iter().any(|row| row.key == record.key && row.blob == Some(*blob));
+        let whole = source.blobs.get(blob).is_some_and(is_whole) && !facts.was_damaged(writer, *blob, *at);
+        (names && whole && facts.is_shared(writer, *node)).then(|| {
+            let why = format!("{writer} holds blob {blob} whole, but {node} gave it up for good: {cause}");
+            self.finding("a blob that its origin holds is given up", why)
+        })
+    }
 }

@@ -27,7 +27,7 @@ fn check(facts: &Facts<'_>) -> Judgement {
         match &entry.event {
             Event::CursorSaved { of, position } => inquiry.look(|| cluster.passed(at, node, *of, *position)),
             // It was safe: what its device did to it later is no fault of the cursor's.
-            Event::Blob { id, .. } if facts.was_damaged(node, *id, at) => {}
+            Event::Blob { .. } if facts.is_damage(at) => {}
             event => cluster.take(node, event),
         }
     }

@@ -47,7 +47,13 @@ impl Facts<'_> {
         here.any(|(_, entry)| matches!(&entry.event, Event::Fault(fault) if fault.failed() == Some(kind)))
     }
 
-    /// Did a node's device damage a blob that it had held whole, before `to`? The change itself is told right behind the fault.
+    /// Is this change of a blob what its device did to it? The fault stands right before it.
+    pub fn is_damage(&self, at: At) -> bool {
+        let before = at.checked_sub(1).map(|before| &self.entry(before).event);
+        matches!(before, Some(Event::Fault(fault)) if fault.failed() == Some("blob-damaged"))
+    }
+
+    /// Did a node's device damage a blob that it had held whole, before `to`?
     pub fn was_damaged(&self, node: NodeIndex, blob: BlobId, to: At) -> bool {
         self.damages(to).any(|(where_, what)| where_ == node && what == blob)
     }
