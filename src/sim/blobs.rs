@@ -166,6 +166,9 @@ impl SimBlobs {
 
     /// What its device does to a whole blob comes to light when it is read.
     fn may_be_damaged(&self, id: BlobId) {
+        if self.world.lives().healed() {
+            return;
+        }
         let damage = self.blobs.borrow_mut().get_mut(&id).filter(|blob| is_whole(blob)).and_then(Blob::comes_to_read);
         let Some(damage) = damage else { return };
         let fault = Fault::Failed { what: Kind::BlobDamaged.as_str().into() };

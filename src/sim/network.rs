@@ -268,6 +268,8 @@ impl SimStream {
         let Some(broken) = &mut self.breaks else { return Ok(()) };
         match broken.left {
             0 => {}
+            // It was to come, and did not before all healed.
+            _ if self.world.lives().healed() => return Ok(()),
             1 => {
                 broken.left = 0;
                 let fault = Fault::Reset { to: broken.to, port: broken.port };
