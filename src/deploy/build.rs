@@ -240,9 +240,8 @@ async fn extract<E: Env>(env: &E, plan: &Plan<'_>, slots: &Slots) -> Result<Path
     let payload = std::pin::pin!(payload);
     let unpacked = archive::unpack(StreamReader::new(payload), env.disk(), &slots.staged, Limits::default()).await?;
     let hashing = hashing.borrow();
-    let (actual, actual_bytes) = (hashing.hash(), hashing.bytes());
-    if deployment.payload_hash.as_ref() != Some(&actual) || deployment.payload_size != Some(actual_bytes) {
-        return Err(BuildError::Mismatch { actual, actual_bytes });
+    if !hashing.is(deployment.payload_hash.as_deref(), deployment.payload_size) {
+        return Err(BuildError::Mismatch { actual: hashing.hash(), actual_bytes: hashing.bytes() });
     }
     Ok(unpacked.root)
 }

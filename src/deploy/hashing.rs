@@ -31,6 +31,11 @@ impl Hashing {
         self.bytes
     }
 
+    /// Is it a payload of which a row says this?
+    pub fn is(&self, hash: Option<&str>, bytes: Option<u64>) -> bool {
+        bytes == Some(self.bytes) && hash == Some(&self.hash())
+    }
+
     /// Lower-case hex SHA-256 of all that has gone by.
     pub fn hash(&self) -> String {
         hex(&self.hash.clone().finalize())

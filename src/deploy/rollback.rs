@@ -132,7 +132,7 @@ impl Earlier {
     }
 
     fn hold_against(&self, read: &Hashing) -> Result<(), UploadError> {
-        if self.hash.as_ref() == Some(&read.hash()) && self.bytes == Some(read.bytes()) {
+        if read.is(self.hash.as_deref(), self.bytes) {
             return Ok(());
         }
         let (id, hash, bytes) = (self.id, read.hash(), read.bytes());

@@ -76,11 +76,6 @@ impl<E: Env> Payload<E> {
         let blob = BlobStream::new(self.env.blobs(), self.blob, Budget::starting_now(READ_MAX));
         PayloadStream { payload: self, blob, hashing: Hashing::default() }
     }
-
-    fn is(&self, read: &Hashing) -> bool {
-        let same_hash = self.hash.as_ref().is_none_or(|hash| *hash == read.hash());
-        same_hash && self.bytes.is_none_or(|bytes| bytes == read.bytes())
-    }
 }
 
 /// A payload's bytes, held against its row as they go by.
@@ -100,7 +95,7 @@ impl<E: Env> PayloadStream<'_, E> {
         let piece = self.blob.next().await?;
         match &piece {
             Some(piece) => self.hashing.update(piece),
-            None if self.payload.is(&self.hashing) => {}
+            None if self.hashing.is(self.payload.hash.as_deref(), self.payload.bytes) => {}
             None => {
                 let (hash, bytes) = (self.hashing.hash(), self.hashing.bytes());
                 let why = format!("this node's copy is damaged: it has sha256 {hash} over {bytes} bytes");
