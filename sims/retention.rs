@@ -34,6 +34,8 @@ async fn tell(cluster: Cluster) {
         let origin = node(&cluster);
         let deploy = cluster.deploy(origin, cluster.component());
         match cluster.choose(8) {
+            // Another one succeeds while a peer is at work on this one.
+            6 => drop(join(deploy, late(&cluster, origin)).await),
             7 => drop(join(deploy, delete_the_newest(&cluster)).await),
             _ => drop(deploy.await),
         }
@@ -48,6 +50,12 @@ async fn tell(cluster: Cluster) {
     let pages = Dashboard { reader: 0, looks: 6, pause: Duration::from_millis(1) };
     cluster.look_around(node(&cluster), pages).await;
     cluster.settle().await;
+}
+
+/// One more deploy of the project from the same node, a little later.
+async fn late(cluster: &Cluster, origin: NodeIndex) {
+    sleep(Duration::from_millis(cluster.choose_from(&[5, 0, 1, 10, 20, 50]))).await;
+    let _ = cluster.deploy(origin, cluster.component()).await;
 }
 
 /// Deletes the payload of what is listed first, at some moment of a deploy.

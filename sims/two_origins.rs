@@ -12,6 +12,7 @@ use tokio::time::sleep;
 
 use crate::{
     check::NodeIndex,
+    deploy::retention::PAYLOADS_KEPT,
     sim::{cluster::Cluster, scenario::Scenario},
 };
 
@@ -32,6 +33,7 @@ async fn tell(cluster: Cluster) {
         let origin = cluster.choose(u32::from(cluster.nodes())) as u8;
         deploys.push((origin, cluster.choose_from(&HEAD_STARTS_MS)));
     }
+    cluster.set(PAYLOADS_KEPT, cluster.choose_from(&[5, 0, 1]));
     let told = deploys.into_iter().map(async |(origin, late_ms)| {
         sleep(Duration::from_millis(late_ms)).await;
         cluster.deploy(NodeIndex(origin), cluster.component().with("restart", restart)).await

@@ -7,7 +7,7 @@ use std::{
     collections::BTreeMap,
     fs,
     io::{Read, Write},
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    net::TcpStream,
     path::{Path, PathBuf},
     rc::Rc,
     time::Duration,
@@ -18,7 +18,7 @@ use drydock::{
     deploy::{node::Node, recorder::Upload},
     env::{Accepted, Blobs, Child, Env, ExitStatus, Key, Listener, Network, NodeName, Output, Port, Processes, Table},
     real::{
-        Config, Member, RealEnv, Secret,
+        Config, Member, RealEnv, Secret, free_address,
         trace::{Run, RunJudgement},
     },
 };
@@ -29,10 +29,6 @@ use tokio::task::LocalSet;
 
 /// Far longer than any of this takes: only a test that hangs meets it.
 const PATIENCE: Duration = Duration::from_secs(120);
-
-fn free_address() -> SocketAddr {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
-}
 
 fn secret() -> Secret {
     Secret::new("a secret of this test, long enough to pass").unwrap()
@@ -50,7 +46,7 @@ impl Place {
     }
 
     fn of_nodes(names: [&str; 3]) -> Self {
-        let member = || Member { rows: free_address(), operations: free_address() };
+        let member = || Member { rows: free_address().unwrap(), operations: free_address().unwrap() };
         let members = names.map(|name| (NodeName::from(name), member())).into();
         Self { directory: tempfile::tempdir().unwrap(), members }
     }

@@ -86,12 +86,15 @@ impl BackOff {
         Self { step: first, step_max, deadline }
     }
 
-    /// How long to sleep before the next look; `None` when the look just taken, at `now`, was the last.
-    pub fn next(&mut self, now: Instant) -> Option<Duration> {
-        let left = self.deadline.checked_duration_since(now).filter(|left| !left.is_zero())?;
+    /// How long to sleep before the next look, after one that `began` then and has ended `now`; `None` when it was the
+    /// last: one that began before the deadline and took beyond it may have missed what came meanwhile.
+    pub fn next(&mut self, began: Instant, now: Instant) -> Option<Duration> {
+        if began >= self.deadline {
+            return None;
+        }
         let step = self.step;
         self.step = (step * 2).min(self.step_max);
-        Some(step.min(left))
+        Some(step.min(self.deadline.saturating_duration_since(now)))
     }
 }
 
@@ -106,12 +109,11 @@ pub async fn await_deployment_row<E: Env>(env: &E, id: Uuid, budget: Budget) -> 
     let mut seen = Seen::default();
     let key = Deployment::key_of(id);
     loop {
-        // The look began now: one that began at the deadline is the last, however long it takes.
-        let now = Instant::now();
+        let began = Instant::now();
         if let Some(record) = seen.look(env.table().get(&key).await)? {
             return Ok(Deployment::from_record(&record)?);
         }
-        match back_off.next(now.max(Instant::now())) {
+        match back_off.next(began, Instant::now()) {
             Some(step) => sleep(step).await,
             None => return Err(seen.timed_out(id, budget.timeout())),
         }

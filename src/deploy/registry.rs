@@ -9,12 +9,15 @@ use std::{
 use uuid::Uuid;
 
 use super::recorder::{Recorder, WeakRecorder};
-use crate::env::Env;
-
-type ById<E> = RefCell<BTreeMap<Uuid, WeakRecorder<E>>>;
+use crate::env::{Beats, Env, Pulse};
 
 /// A node's live recorders, by deployment. Clones are handles to the same registry; it keeps no recorder alive.
-pub struct Registry<E>(Rc<ById<E>>);
+pub struct Registry<E>(Rc<Listed<E>>);
+
+struct Listed<E> {
+    recorders: RefCell<BTreeMap<Uuid, WeakRecorder<E>>>,
+    added: Pulse,
+}
 
 impl<E> Clone for Registry<E> {
     fn clone(&self) -> Self {
@@ -24,20 +27,26 @@ impl<E> Clone for Registry<E> {
 
 impl<E> Default for Registry<E> {
     fn default() -> Self {
-        Self(Rc::default())
+        Self(Rc::new(Listed { recorders: RefCell::default(), added: Pulse::default() }))
     }
 }
 
 impl<E: Env> Registry<E> {
     /// Lists a recorder for as long as the listing is held: past its terminal put (spec 5).
     pub fn list(&self, id: Uuid, recorder: &Recorder<E>) -> Listing<E> {
-        self.0.borrow_mut().insert(id, recorder.downgrade());
+        self.0.recorders.borrow_mut().insert(id, recorder.downgrade());
+        self.0.added.beat();
         Listing { id, registry: Rc::downgrade(&self.0) }
     }
 
     /// The recorder of a deployment, if it is at work on this node.
     pub fn live(&self, id: Uuid) -> Option<Recorder<E>> {
-        self.0.borrow().get(&id)?.upgrade()
+        self.0.recorders.borrow().get(&id)?.upgrade()
+    }
+
+    /// Sees each recorder that is listed from now on.
+    pub fn watch(&self) -> Beats {
+        self.0.added.subscribe()
     }
 }
 
@@ -45,13 +54,13 @@ impl<E: Env> Registry<E> {
 #[must_use = "dropping a listing ends it"]
 pub struct Listing<E> {
     id: Uuid,
-    registry: Weak<ById<E>>,
+    registry: Weak<Listed<E>>,
 }
 
 impl<E> Drop for Listing<E> {
     fn drop(&mut self) {
         if let Some(registry) = self.registry.upgrade() {
-            registry.borrow_mut().remove(&self.id);
+            registry.recorders.borrow_mut().remove(&self.id);
         }
     }
 }

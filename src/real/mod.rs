@@ -11,6 +11,7 @@ mod disk;
 mod env;
 mod handshake;
 mod journal;
+mod loopback;
 mod network;
 mod process;
 mod secret;
@@ -25,5 +26,6 @@ pub(crate) use self::{
 };
 pub use self::{
     env::{Config, Member, RealEnv, StartError},
+    loopback::free_address,
     secret::{Secret, WeakSecret},
 };

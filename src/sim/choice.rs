@@ -58,12 +58,16 @@ kinds! {
     PutStart = "put-start", Delay;
     /// A put waits between its snapshot and its commit.
     PutCommit = "put-commit", Delay;
+    /// The writer is late to know that its put is committed.
+    PutAnswer = "put-answer", Delay;
     /// A commit waits before the log shows it.
     PutLogged = "put-logged", Delay;
     /// A put is refused.
     PutRefused = "put-refused", Failure;
     /// A read of the table takes long.
     Get = "get", Delay;
+    /// What a read of the table found is long in coming back.
+    GetAnswer = "get-answer", Delay;
     /// A read of the table fails.
     GetRefused = "get-refused", Failure;
     /// A replicated row waits for its commit.

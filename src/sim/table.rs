@@ -1,8 +1,8 @@
 //! A simulated node's copy of the table.
 //!
 //! The design claims to survive that puts take any time before their snapshot, before their commit and before the log
-//! shows them; that puts of one key commit in any order; that a read, a progress put, a replicated row or the saving of
-//! a cursor fails.
+//! shows them or their writer hears of them; that puts of one key commit in any order; that what was read is old by the
+//! time it is heard; that a read, a progress put, a replicated row or the saving of a cursor fails.
 
 use std::{
     cell::{Cell, RefCell},
@@ -108,6 +108,12 @@ impl SimTable {
         self.logged.notify_waiters();
     }
 
+    /// What the table has done or found is told: others come to their turn before it is heard, however fast the device is.
+    async fn answer(&self, kind: Kind) {
+        tokio::task::yield_now().await;
+        self.world.delay(self.node, kind).await;
+    }
+
     async fn refuse(&self, kind: Kind) -> Result<(), StoreError> {
         match self.world.fails(self.node, kind).await {
             true => Err(StoreError::Refused(format!("{kind} on {}", self.node))),
@@ -130,13 +136,16 @@ impl Table for SimTable {
         let found = refused.map(|()| self.stored.borrow().rows.get(key).cloned());
         let told = found.clone().map_err(|error| error.to_string());
         self.record(Event::Got { key: key.clone(), found: told });
+        self.answer(Kind::GetAnswer).await;
         found
     }
 
     async fn scan(&self) -> Result<Vec<Rc<Record>>, StoreError> {
         self.world.delay(self.node, Kind::Get).await;
         self.refuse(Kind::GetRefused).await?;
-        Ok(self.rows())
+        let rows = self.rows();
+        self.answer(Kind::GetAnswer).await;
+        Ok(rows)
     }
 
     async fn put(&self, key: &Key, snapshot: impl FnOnce() -> Draft) -> Result<Version, StoreError> {
@@ -152,6 +161,7 @@ impl Table for SimTable {
         let record = self.commit(put, key, &draft);
         let version = record.version.clone();
         self.show(record);
+        self.answer(Kind::PutAnswer).await;
         Ok(version)
     }
 
@@ -178,7 +188,9 @@ impl Table for SimTable {
     async fn cursor(&self, of: &NodeName) -> Result<Position, StoreError> {
         self.world.delay(self.node, Kind::Get).await;
         self.refuse(Kind::GetRefused).await?;
-        Ok(self.stored.borrow().cursors.get(of).copied().unwrap_or_default())
+        let cursor = self.stored.borrow().cursors.get(of).copied().unwrap_or_default();
+        self.answer(Kind::GetAnswer).await;
+        Ok(cursor)
     }
 
     async fn save_cursor(&self, of: &NodeName, position: Position) -> Result<(), StoreError> {

@@ -1,10 +1,10 @@
 //! Plays a claim on every world: nodes that do what they are told, each in its own place.
 
-use std::{collections::BTreeMap, future::Future, net::SocketAddr, rc::Rc, time::Duration};
+use std::{collections::BTreeMap, future::Future, rc::Rc, time::Duration};
 
 use drydock::{
     env::{Env, NodeName},
-    real::{Config, Member, RealEnv, Secret},
+    real::{Config, Member, RealEnv, Secret, free_address},
     sim::{
         choice::Calm,
         process::Scripts,
@@ -117,8 +117,7 @@ pub(crate) fn in_reality<F: Future<Output = ()> + 'static>(claim: impl FnOnce(No
 }
 
 fn member() -> Member {
-    let free = || -> SocketAddr { std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap() };
-    Member { rows: free(), operations: free() }
+    Member { rows: free_address().unwrap(), operations: free_address().unwrap() }
 }
 
 /// Holds each claim, an `async fn(Nodes<E>)`, against every world; `except turmoil` leaves the stock simulator out.

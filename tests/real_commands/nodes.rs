@@ -2,13 +2,14 @@
 
 use std::{
     fs,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     thread::sleep,
     time::{Duration, Instant},
 };
 
+use drydock::real::free_address;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -53,9 +54,7 @@ impl Nodes {
     /// Their configuration, and none of them running.
     pub(crate) fn configured(count: usize) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let held: Vec<_> = (0..3 * count).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap()).collect();
-        let free: Vec<_> = held.iter().map(|listener| listener.local_addr().unwrap()).collect();
-        let addresses: Vec<[SocketAddr; 3]> = free.chunks(3).map(|three| three.try_into().unwrap()).collect();
+        let addresses: Vec<_> = (0..count).map(|_| [(); 3].map(|()| free_address().unwrap())).collect();
         let members = addresses.iter().enumerate().map(|(index, [rows, operations, _])| {
             format!("[members.n{}]\nrows = \"{rows}\"\noperations = \"{operations}\"\n", index + 1)
         });

@@ -26,7 +26,7 @@ const STEP_MAX_MS: u64 = 100;
 const TIMEOUT_MS: u64 = 30_000;
 
 /// Faults that make a read of the table take longer.
-const READ_FAULTS: [&str; 1] = ["get"];
+const READ_FAULTS: [&str; 2] = ["get", "get-answer"];
 
 fn check(facts: &Facts<'_>) -> Judgement {
     let mut inquiry = Inquiry::new(facts, BUDGET.name);
@@ -118,6 +118,8 @@ struct Wait<'a> {
     timeout_ms: u64,
     /// When the row with its payload came to stand in the peer's table; at or before `began_ms` if it was there.
     came_ms: Option<u64>,
+    /// It came in the very millisecond of the deadline, and behind the last look.
+    came_behind_the_last_look: bool,
     /// When a read first found it.
     found_ms: Option<u64>,
     /// When the operation was answered.
@@ -144,10 +146,16 @@ impl<'a> Wait<'a> {
             Ok(Some(record)) => facts.read_row(record).is_terminal(),
             _ => false,
         });
+        let began_ms = facts.at_ms(operation.received);
+        let timeout_ms = deploy.asked.deployment_timeout_ms.unwrap_or(TIMEOUT_MS);
+        let deadline_ms = began_ms + timeout_ms;
         Some(Self {
             operation,
-            began_ms: facts.at_ms(operation.received),
-            timeout_ms: deploy.asked.deployment_timeout_ms.unwrap_or(TIMEOUT_MS),
+            began_ms,
+            timeout_ms,
+            came_behind_the_last_look: came
+                .zip(reads.last())
+                .is_some_and(|(shown, (look, _))| shown.at > *look && facts.at_ms(shown.at) == deadline_ms),
             came_ms: came.map(|shown| facts.at_ms(shown.at)),
             found_ms: found.map(|(at, _)| facts.at_ms(*at)),
             ended: operation.answered.as_ref().map(|(at, _)| (*at, facts.at_ms(*at))),
@@ -165,7 +173,7 @@ impl<'a> Wait<'a> {
     /// after a wait of w ms the next look is at most w + 5 ms away.
     fn looks_late(&self) -> Option<String> {
         let came = self.came_ms.filter(|came| *came <= self.deadline_ms())?;
-        if self.reads_failed || self.ended_by_row {
+        if self.reads_failed || self.ended_by_row || self.came_behind_the_last_look {
             return None;
         }
         let waited = came.saturating_sub(self.began_ms);

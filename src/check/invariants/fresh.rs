@@ -120,8 +120,8 @@ fn is_not_flushed<'a>(facts: &Facts<'_>, course: &Course<'_>, seq: u64, sealed: 
     let put = course.puts.iter().find(|put| put.started > event.at && put.row.last_seq() >= seq);
     let until = put.map_or(facts.end(), |put| put.started).min(sealed).min(course.life_end(facts, event.at));
     let late = facts.at_ms(until).saturating_sub(facts.at_ms(free));
-    let is_late =
-        late > AT_ONCE_MS && late > AT_ONCE_MS + facts.delayed_ms(course.origin, &["put-start"], asked, until);
+    let is_late = late > AT_ONCE_MS
+        && late > AT_ONCE_MS + facts.delayed_ms(course.origin, &["put-start", "put-answer"], asked, until);
     is_late.then(|| Finding {
         kind: "progress is not put",
         at: until,
@@ -145,7 +145,7 @@ fn read_delays_ms(facts: &Facts<'_>, node: NodeIndex, from: At, to: At) -> u64 {
     let refusals = facts.between(from, to).filter(|(_, entry)| {
         entry.node == Some(node) && matches!(&entry.event, Event::Fault(fault) if fault.failed() == Some("get-refused"))
     });
-    facts.delayed_ms(node, &["get"], from, to) + refusals.count() as u64 * PAUSE_AFTER_REFUSAL_MS
+    facts.delayed_ms(node, &["get", "get-answer"], from, to) + refusals.count() as u64 * PAUSE_AFTER_REFUSAL_MS
 }
 
 /// A tail that does not pause.

@@ -59,7 +59,7 @@ fn goes_live_after_its_end<'a>(facts: &Facts<'_>, operation: &Operation) -> Opti
     let end = ends.find(|shown| shown.at < live && shown.row.is_terminal())?;
     let looks = looks(facts, operation, live);
     let took = |look: At| facts.at_ms(live) - facts.at_ms(look);
-    let slow_ms = |look: At| facts.delayed_ms(operation.node, &["disk", "get"], look, live);
+    let slow_ms = |look: At| facts.delayed_ms(operation.node, &["disk", "get", "get-answer"], look, live);
     // Readers on the node look as well: it is enough that one of the looks can be the peer's last.
     let late = !looks.iter().any(|(look, _)| took(*look) <= SWAP_MAX_MS + slow_ms(*look));
     let unreadable = facts.failed_between(operation.node, "get-refused", operation.received, live);

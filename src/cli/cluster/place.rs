@@ -3,14 +3,14 @@
 use std::{
     fs, io,
     io::Write,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::SocketAddr,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
 use tempfile::TempDir;
 
-use crate::{client::Client, deploy::slots::ProjectName};
+use crate::{client::Client, deploy::slots::ProjectName, real::free_address};
 
 /// A cluster's place on this machine.
 pub(super) struct Place {
@@ -113,17 +113,12 @@ impl Place {
     }
 }
 
-/// Ports that were free a moment ago: all are held until the last is found, so that none is given twice.
+/// Ports for so many nodes, which stay free until these have started.
 fn ports(nodes: u8) -> io::Result<Vec<Ports>> {
-    let mut held = Vec::new();
-    let mut free = || {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        let address = listener.local_addr()?;
-        held.push(listener);
-        io::Result::Ok(address)
-    };
-    let ports = (1..=nodes)
-        .map(|number| Ok(Ports { name: format!("n{number}"), rows: free()?, operations: free()?, api: free()? }));
+    let ports = (1..=nodes).map(|number| {
+        let name = format!("n{number}");
+        Ok(Ports { name, rows: free_address()?, operations: free_address()?, api: free_address()? })
+    });
     ports.collect()
 }
 

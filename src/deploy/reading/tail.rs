@@ -5,8 +5,9 @@
 //! `truncated` entry that counts exactly what it missed. On the origin the tail looks at the recorder for as long as that
 //! is at work, and elsewhere, or when the recorder is gone, at the table.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, pin::pin};
 
+use futures_util::future::select;
 use serde_json::json;
 use tokio::time::sleep;
 use uuid::Uuid;
@@ -62,7 +63,8 @@ pub struct Tail<E: Env> {
 /// What woke or will wake a tail: taken before the look, so that what comes between the two is not missed (museum S01).
 enum Wake<W> {
     Recorder(Beats),
-    Table(W),
+    /// The row's writer may come to be at work here: a row is in the table before its recorder is listed.
+    Table(W, Beats),
 }
 
 impl<W: RowWatch> Wake<W> {
@@ -70,7 +72,7 @@ impl<W: RowWatch> Wake<W> {
         match self {
             // A recorder that is gone has told all it had: the table is next.
             Self::Recorder(changes) => changes.changed().await,
-            Self::Table(watch) => watch.changed().await,
+            Self::Table(watch, recorders) => drop(select(pin!(watch.changed()), pin!(recorders.changed())).await),
         }
     }
 }
@@ -121,8 +123,8 @@ impl<E: Env> Tail<E> {
             let (mut wake, look) = match live {
                 Some(recorder) => (Wake::Recorder(recorder.watch()), self.look_at_recorder(&recorder)),
                 None => {
-                    let watch = self.env.table().watch(&self.key);
-                    (Wake::Table(watch), self.look_at_table().await?)
+                    let wake = Wake::Table(self.env.table().watch(&self.key), self.registry.watch());
+                    (wake, self.look_at_table().await?)
                 }
             };
             match look {

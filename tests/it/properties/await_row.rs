@@ -77,7 +77,8 @@ impl Weather {
         let (mut row_seen, mut last_error) = (false, String::new());
         loop {
             let number = polls_ms.len();
-            polls_ms.push(now);
+            let began = now;
+            polls_ms.push(began);
             now += self.get_latencies_ms.get(number).copied().unwrap_or(0);
             if self.get_fails.hit(number, now) {
                 last_error = format!(" (last read: the store refused: read {number} failed)");
@@ -86,11 +87,11 @@ impl Weather {
             } else {
                 row_seen |= self.row_at.is_some_and(|at| at <= now);
             }
-            if now >= self.timeout_ms {
+            if began >= self.timeout_ms {
                 let ended = Err(self.words(row_seen, &last_error));
                 return Wait { polls_ms, ended_ms: now, ended };
             }
-            now = self.timeout_ms.min(now + step);
+            now = now.max(self.timeout_ms.min(now + step));
             step = 100.min(2 * step);
         }
     }

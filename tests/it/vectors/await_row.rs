@@ -184,7 +184,7 @@ fn polls(first_ms: u64, most_ms: u64, timeout_ms: u64) -> Vec<u64> {
     );
     let mut at = Duration::ZERO;
     let mut polls = vec![0];
-    while let Some(step) = back_off.next(start + at) {
+    while let Some(step) = back_off.next(start + at, start + at) {
         at += step;
         polls.push(at.as_millis() as u64);
     }
