@@ -13,6 +13,7 @@ use crate::{
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "broken-component",
     summary: "a component whose manifest names what is not in it, between sound ones",
+    other_sizes: &[],
     tell: |cluster| Box::pin(tell(cluster)),
 };
 

@@ -14,6 +14,7 @@ use crate::{
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "chatty-install",
     summary: "a deploy whose installer prints multi-byte, broken, endless and very many lines",
+    other_sizes: &[],
     tell: |cluster| Box::pin(tell(cluster)),
 };
 

@@ -11,6 +11,7 @@ use crate::{
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "claimed-id",
     summary: "a request that brings a deployment's id, made up or known, between two that do not",
+    other_sizes: &[],
     tell: |cluster| Box::pin(tell(cluster)),
 };
 

@@ -12,6 +12,7 @@ use crate::{
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "client-leaves",
     summary: "an upload that breaks off at some byte, then a whole one, whose client may hang up later",
+    other_sizes: &[],
     tell: |cluster| Box::pin(tell(cluster)),
 };
 

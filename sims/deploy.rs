@@ -12,6 +12,7 @@ use crate::{
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "deploy",
     summary: "one deploy of the component from one origin to all its peers",
+    other_sizes: &[],
     tell: |cluster| Box::pin(tell(cluster)),
 };
 

@@ -12,6 +12,7 @@ use crate::{
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "failing-install",
     summary: "a deploy whose installer fails on one node, on several, or at the origin",
+    other_sizes: &[],
     tell: |cluster| Box::pin(tell(cluster)),
 };
 

@@ -12,6 +12,7 @@ use crate::{
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "impatient-peers",
     summary: "a deploy whose peers wait for their row hardly at all, or for minutes",
+    other_sizes: &[],
     tell: |cluster| Box::pin(tell(cluster)),
 };
 

@@ -22,6 +22,7 @@ use crate::{
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "installs",
     summary: "a command of its own, shipped modules, slow managers, installers that take long or hang",
+    other_sizes: &[],
     tell: |cluster| Box::pin(tell(cluster)),
 };
 

@@ -18,6 +18,7 @@ use crate::{
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "join",
     summary: "a node joins in mid-deploy, and a second deploy goes to it too",
+    other_sizes: &[],
     tell: |cluster| Box::pin(tell(cluster)),
 };
 

@@ -23,6 +23,7 @@ use crate::{
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "late-news",
     summary: "a recorder that hears of events and peer outcomes in any order, before and after the end",
+    other_sizes: &[],
     tell: |cluster| Box::pin(tell(cluster)),
 };
 

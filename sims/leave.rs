@@ -18,6 +18,7 @@ use crate::{
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "leave",
     summary: "a node leaves in mid-deploy and may come back; a second deploy follows",
+    other_sizes: &[],
     tell: |cluster| Box::pin(tell(cluster)),
 };
 

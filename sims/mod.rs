@@ -14,6 +14,7 @@ mod installs;
 mod join;
 mod late_news;
 mod leave;
+mod mixed;
 mod origin_dies;
 mod package;
 mod package_managers;
@@ -58,4 +59,5 @@ pub const ALL: &[Scenario] = &[
     rollback::SCENARIO,
     join::SCENARIO,
     leave::SCENARIO,
+    mixed::SCENARIO,
 ];

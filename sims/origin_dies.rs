@@ -17,6 +17,7 @@ use crate::{
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "origin-dies",
     summary: "the origin dies in mid-deploy and comes back; a second deploy follows, from any node",
+    other_sizes: &[],
     tell: |cluster| Box::pin(tell(cluster)),
 };
 

@@ -14,6 +14,7 @@ use crate::{
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "package",
     summary: "deploys that name a package in place of an upload: the origin's packer succeeds, fails, or leaves nothing",
+    other_sizes: &[],
     tell: |cluster| Box::pin(tell(cluster)),
 };
 

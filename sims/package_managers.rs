@@ -18,6 +18,7 @@ use crate::{
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "package-managers",
     summary: "a component that asks for package managers which not every node has",
+    other_sizes: &[],
     tell: |cluster| Box::pin(tell(cluster)),
 };
 

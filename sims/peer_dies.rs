@@ -18,6 +18,7 @@ use crate::{
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "peer-dies",
     summary: "a peer dies while it installs and comes back; a second deploy follows",
+    other_sizes: &[],
     tell: |cluster| Box::pin(tell(cluster)),
 };
 

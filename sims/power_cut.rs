@@ -17,6 +17,7 @@ use crate::{
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "power-cut",
     summary: "all nodes lose power at once in mid-deploy and come back; a last deploy follows, or none",
+    other_sizes: &[],
     tell: |cluster| Box::pin(tell(cluster)),
 };
 

@@ -20,6 +20,7 @@ use crate::{
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "readers",
     summary: "readers tail and download on every node while a deploy runs, attach at any time, lag and leave",
+    other_sizes: &[],
     tell: |cluster| Box::pin(tell(cluster)),
 };
 

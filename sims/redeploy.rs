@@ -11,6 +11,7 @@ use crate::{
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "redeploy",
     summary: "two or three deploys of one project, one after another, from changing origins",
+    other_sizes: &[],
     tell: |cluster| Box::pin(tell(cluster)),
 };
 

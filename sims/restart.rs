@@ -20,6 +20,7 @@ use crate::{
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "restart",
     summary: "deploys with a restart, at once or rolling, on nodes that may not come to serve the new build",
+    other_sizes: &[],
     tell: |cluster| Box::pin(tell(cluster)),
 };
 

@@ -19,6 +19,7 @@ use crate::{
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "retention",
     summary: "seven small deploys from changing origins; old payloads go, one is deleted by hand; rows stay",
+    other_sizes: &[],
     tell: |cluster| Box::pin(tell(cluster)),
 };
 

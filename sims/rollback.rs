@@ -11,6 +11,7 @@ use crate::{
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "rollback",
     summary: "two deploys, then a rollback to the first one's payload, from any node",
+    other_sizes: &[],
     tell: |cluster| Box::pin(tell(cluster)),
 };
 

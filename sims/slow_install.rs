@@ -17,6 +17,7 @@ use crate::{
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "slow-install",
     summary: "a deploy whose installer takes minutes on one node, or hangs until its time limit",
+    other_sizes: &[],
     tell: |cluster| Box::pin(tell(cluster)),
 };
 

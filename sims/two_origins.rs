@@ -19,6 +19,7 @@ use crate::{
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "two-origins",
     summary: "one project is deployed from two origins at once; the newer deployment wins everywhere",
+    other_sizes: &[],
     tell: |cluster| Box::pin(tell(cluster)),
 };
 

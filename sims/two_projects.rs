@@ -14,6 +14,7 @@ use crate::{
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "two-projects",
     summary: "two projects with like names, deployed in turn or at once, from any node; few payloads are kept",
+    other_sizes: &[],
     tell: |cluster| Box::pin(tell(cluster)),
 };
 

@@ -13,6 +13,7 @@ use crate::{
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "unreplicated",
     summary: "deploys where `replication.databases` leaves the rows out, so that the payload travels in the operation",
+    other_sizes: &[],
     tell: |cluster| Box::pin(tell(cluster)),
 };
 

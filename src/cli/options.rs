@@ -30,7 +30,7 @@ pub(super) struct SetupOptions {
     /// The seed: a number, or a commit hash
     #[arg(long, value_name = "S", default_value = "1")]
     pub(super) seed: Seed,
-    /// Nodes in the cluster, 1 to 9
+    /// Nodes in the cluster, 1 to 9; in the scenario `mixed` one of several numbers
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = whole::<u8>(1..=9))]
     pub(super) nodes: u8,
     /// Deploy this: a directory, or an npm-style .tgz; without it, a built-in component
@@ -93,8 +93,8 @@ mod tests {
     use super::*;
 
     const ALL: &[Scenario] = &[
-        Scenario { name: "calm", summary: "", tell: |_| Box::pin(async {}) },
-        Scenario { name: "storm", summary: "", tell: |_| Box::pin(async {}) },
+        Scenario { name: "calm", summary: "", other_sizes: &[], tell: |_| Box::pin(async {}) },
+        Scenario { name: "storm", summary: "", other_sizes: &[], tell: |_| Box::pin(async {}) },
     ];
 
     #[test]

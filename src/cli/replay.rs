@@ -62,7 +62,7 @@ fn verdict(options: &Options, capsule: &Capsule, setup: &Setup, report: &Report)
         "Replayed in world {}: scenario `{}`, {}, component `{}`{}.",
         setup.world,
         capsule.scenario,
-        things(capsule.nodes.into(), "node"),
+        things(setup.scenarios[0].size_in(capsule.nodes, &report.choices).into(), "node"),
         capsule.component.name,
         unmet(capsule, report),
     );

@@ -242,11 +242,12 @@ fn setting(setup: &Setup, seed: Seed, finding: &Finding, case: &Case) -> String 
         End::Smallest => "",
         End::TimeUp => ", when time was up",
     };
+    let scenario = setup.scenarios[finding.scenario];
     format!(
         "Run {} of seed {seed}: scenario `{}`, {} nodes, component `{}`; shrunk from {} to {} choices in {} runs{end}.",
         finding.index,
-        setup.scenarios[finding.scenario].name,
-        setup.params.nodes,
+        scenario.name,
+        scenario.size_in(setup.params.nodes, &case.shrunk.choices),
         setup.params.component.name,
         finding.choices.len(),
         case.shrunk.choices.len(),

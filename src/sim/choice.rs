@@ -162,6 +162,8 @@ kinds! {
     StrangerTo = "stranger-to", Workload;
     /// What it says.
     StrangerSays = "stranger-says", Workload;
+    /// How many nodes there are, where the scenario leaves that open; see [`super::scenario::Scenario::other_sizes`].
+    Nodes = "nodes", Workload;
     /// What the scenario leaves open: sizes, options, who does what.
     Workload = "workload", Workload;
 }

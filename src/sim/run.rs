@@ -76,23 +76,25 @@ impl Report {
 
 /// Runs `scenario` once and judges it. The same arguments give the same report, whatever ran before.
 pub fn run(world: WorldKind, scenario: &Scenario, params: &Params, source: Box<dyn Source>) -> Report {
+    let mut log = DecisionLog::new(source);
+    let params = Params { nodes: scenario.draw_size(params.nodes, &mut log), component: Arc::clone(&params.component) };
     panics::quiet(|| match world {
-        WorldKind::Sim => run_sim(scenario, params, source),
+        WorldKind::Sim => run_sim(scenario, &params, log),
         #[cfg(feature = "turmoil")]
-        WorldKind::Turmoil => crate::turmoil::run(scenario, params, source),
+        WorldKind::Turmoil => crate::turmoil::run(scenario, &params, log),
     })
 }
 
-fn run_sim(scenario: &Scenario, params: &Params, source: Box<dyn Source>) -> Report {
+fn run_sim(scenario: &Scenario, params: &Params, log: DecisionLog) -> Report {
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = runtime.expect("a runtime without I/O needs nothing from the machine");
     // Unconstrained: tokio's cooperative budget would add yields of its own.
-    runtime.block_on(unconstrained(tell(scenario, params, source)))
+    runtime.block_on(unconstrained(tell(scenario, params, log)))
 }
 
-async fn tell(scenario: &Scenario, params: &Params, source: Box<dyn Source>) -> Report {
+async fn tell(scenario: &Scenario, params: &Params, log: DecisionLog) -> Report {
     let start = Instant::now();
-    let world = World::new(params.nodes, DecisionLog::new(source), move || start.elapsed());
+    let world = World::new(params.nodes, log, move || start.elapsed());
     let wire = Wire::new(world.cluster());
     let tasks = Tasks::default();
     let spawner: Rc<dyn Spawner> = Rc::new(tasks.clone());

@@ -41,10 +41,10 @@ const TICK: Duration = Duration::from_millis(1);
 const TCP_CAPACITY: usize = 16_384;
 
 /// Runs `scenario` once on stock turmoil, and judges it.
-pub(crate) fn run(scenario: &Scenario, params: &Params, source: Box<dyn Source>) -> Report {
+pub(crate) fn run(scenario: &Scenario, params: &Params, log: DecisionLog) -> Report {
     let clock = Rc::new(Cell::new(Duration::ZERO));
     let shown = Rc::clone(&clock);
-    let world = World::new(params.nodes, DecisionLog::new(source), move || {
+    let world = World::new(params.nodes, log, move || {
         if let Some(now) = turmoil::sim_elapsed() {
             shown.set(now);
         }

@@ -26,6 +26,7 @@ thread_local! {
 const TOLD_HERE: Scenario = Scenario {
     name: "told-here",
     summary: "a story that a test tells",
+    other_sizes: &[],
     tell: |cluster| STORY.take().expect("a test tells its story")(cluster),
 };
 

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     check::{Event, Fault, Invariant, Judgement, NodeIndex},
-    env::ExitStatus,
+    env::{BlobState, ExitStatus, Key},
 };
 
 /// See [`Invariant::sentence`].
@@ -93,9 +93,10 @@ fn causes_of_deploy(facts: &Facts<'_>, deploy: &Deploy, at: At) -> Vec<String> {
 /// bears out is a cause of its own.
 fn superseded(facts: &Facts<'_>, deploy: &Deploy, node: NodeIndex, at: At, told: &str) -> String {
     let lives = facts.lives(node, &deploy.asked.project);
-    let newer = lives.iter().filter(|(live, _)| *live < at).filter_map(|(_, tree)| {
-        let mut others = facts.deploys.iter().filter(|other| other.asked.tree == *tree);
-        others.find(|other| facts.age(other) > facts.age(deploy))?.id
+    // A rollback runs the tree of an earlier deploy.
+    let newer = lives.iter().filter(|(live, _)| *live < at).flat_map(|(_, tree)| {
+        let others = facts.deploys.iter().filter(|other| other.asked.tree == *tree);
+        others.filter(|other| facts.age(other) > facts.age(deploy)).filter_map(|other| other.id)
     });
     let causes: Vec<_> = newer.map(|by| format!("superseded by {by}")).collect();
     let named = causes.iter().find(|cause| told.contains(cause.as_str())).or(causes.last());
@@ -103,7 +104,12 @@ fn superseded(facts: &Facts<'_>, deploy: &Deploy, node: NodeIndex, at: At, told:
 }
 
 fn bad_exit(facts: &Facts<'_>, id: uuid::Uuid, node: NodeIndex, at: At) -> Option<String> {
-    match facts.process_exit(id, node, at)? {
+    told_of_exit(facts.process_exit(id, node, at)?)
+}
+
+/// What is told of an installer that ended like this; nothing if it succeeded.
+fn told_of_exit(status: ExitStatus) -> Option<String> {
+    match status {
         ExitStatus::Code(0) => None,
         ExitStatus::Code(code) => Some(ExitStatus::Code(code).to_string()),
         // We killed it: at its time limit.
@@ -135,13 +141,27 @@ fn blames_damage(facts: &Facts<'_>, deploy: &Deploy, at: At) -> bool {
     blames_payload && facts.failed_between(deploy.origin, "blob-damaged", deploy.requested, at)
 }
 
+/// Does a rollback say that it waited in vain for the payload that it was to bring back? So it does if its node did not hold
+/// that payload whole to the end.
+fn misses_earlier_payload(facts: &Facts<'_>, deploy: &Deploy, at: At, failure: &Value) -> bool {
+    let Some(key) = deploy.asked.rollback_from.as_deref().map(Key::from) else { return false };
+    let named = facts.shown.iter().filter(|shown| shown.node == deploy.origin && shown.record.key == key);
+    let Some(blob) = named.filter(|shown| shown.at < at).find_map(|shown| shown.record.blob) else { return false };
+    let last = facts.on(deploy.origin, 0, at).rev().find_map(|(_, entry)| match &entry.event {
+        Event::Blob { id, state } if *id == blob => Some(state),
+        _ => None,
+    });
+    !matches!(last, Some(BlobState::Complete { .. })) && message(failure).contains("payload blob")
+}
+
 /// What devices say when they fail, by kind of fault.
-const FAILURES: [(&str, &str); 5] = [
+const FAILURES: [(&str, &str); 6] = [
     ("disk-fails", "no space left on device"),
     ("blob-fails", "no space left on device"),
     ("spawn-fails", "resource temporarily unavailable"),
     ("load-refused", "threw while it was tried out"),
     ("switch-refused", "threw while it was loaded"),
+    ("switch-stale", "the restart ended, but"),
 ];
 
 fn names_no_failure<'a>(facts: &Facts<'_>, deploy: &Deploy, at: At, failure: &Value) -> Option<Finding<'a>> {
@@ -149,7 +169,10 @@ fn names_no_failure<'a>(facts: &Facts<'_>, deploy: &Deploy, at: At, failure: &Va
     if known || !facts.peers_asked(deploy, at).is_empty() || bad_exit(facts, deploy.id?, deploy.origin, at).is_some() {
         return None;
     }
-    if blames_damage(facts, deploy, at) {
+    // A program that could not be started may have been another deploy's.
+    let exits = facts.process_exits(deploy.id?, deploy.origin, at);
+    let names_exit = exits.into_iter().filter_map(told_of_exit).any(|exit| message(failure).contains(&exit));
+    if blames_damage(facts, deploy, at) || names_exit || misses_earlier_payload(facts, deploy, at, failure) {
         return None;
     }
     let failures = failures_of_devices(facts, deploy, at);

@@ -186,7 +186,8 @@ fn is_seen_late<'a>(facts: &Facts<'_>, course: &Course<'_>, tail: &Tail<'_>, seq
     let due = event.at.max(before);
     let until = next.unwrap_or(facts.end()).min(course.life_end(facts, before));
     let late = facts.at_ms(until).saturating_sub(facts.at_ms(due));
-    let is_late = late > AT_ONCE_MS && late > AT_ONCE_MS + read_delays_ms(facts, tail.node, due, until);
+    // The read that it was in the midst of may have begun before the event.
+    let is_late = late > AT_ONCE_MS && late > AT_ONCE_MS + read_delays_ms(facts, tail.node, before, until);
     is_late.then(|| Finding {
         kind: "a tail on the origin sees late",
         at: until,

@@ -96,6 +96,7 @@ fn subject(kind: Kind) -> String {
         Kind::StrangerTo => "the door of the {} stranger",
         Kind::StrangerSays => "the words of the {} stranger",
         Kind::UploadDelay | Kind::UploadCut => "the {} piece of an upload",
+        Kind::Nodes => "another number of nodes than was asked for, by the {} choice",
         Kind::Workload => "the scenario's {} open question is answered",
         _ => return format!("the {{}} {kind}"),
     };

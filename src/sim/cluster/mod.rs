@@ -98,6 +98,11 @@ impl Cluster {
         self.0.spawner.start(None, name, Box::pin(work)).detach();
     }
 
+    /// How many deploys this run's clients have asked for.
+    pub fn deploys(&self) -> u32 {
+        self.0.deploys.get()
+    }
+
     /// All nodes but `node`.
     pub fn others(&self, node: NodeIndex) -> Vec<NodeIndex> {
         (0..self.nodes()).map(NodeIndex).filter(|other| *other != node).collect()

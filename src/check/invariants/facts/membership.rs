@@ -101,7 +101,8 @@ impl Facts<'_> {
                 Event::Connecting { to, port: Port::Operations } if entry.node == Some(deploy.origin) => Some(*to),
                 _ => None,
             });
-        let mut asked: Vec<_> = asked.collect();
+        // A deploy that is for its origin alone asks nobody; another one beside it may.
+        let mut asked: Vec<_> = asked.filter(|_| deploy.asked.replicated).collect();
         asked.sort();
         asked.dedup();
         asked

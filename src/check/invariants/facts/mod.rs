@@ -328,7 +328,10 @@ impl<'a> Facts<'a> {
     /// Did a node take a swap back that it had made at `live`, because the disk failed right behind it?
     pub fn swap_was_undone(&self, node: NodeIndex, project: &str, live: At, to: At) -> bool {
         let path = format!("components/{project}");
-        let mut later = self.on(node, live + 1, to);
+        // Once another build is brought in, what changes is the next swap.
+        let builds = format!("builds/{project}/");
+        let another = |event: &Event| matches!(event, Event::Renamed { to, .. } if to.starts_with(&builds));
+        let mut later = self.on(node, live + 1, to).take_while(|(_, entry)| !another(&entry.event));
         let failed = |event: &Event| matches!(event, Event::Fault(fault) if fault.failed() == Some("disk-fails"));
         let mut disk_failed = false;
         later.any(|(_, entry)| {

@@ -24,6 +24,16 @@ impl Facts<'_> {
         processes.collect()
     }
 
+    /// How the installers ended that a node ran for a deployment, before `at`.
+    pub fn process_exits(&self, id: Uuid, node: NodeIndex, at: At) -> Vec<ExitStatus> {
+        let processes = self.processes_of(id, node);
+        let ended = self.on(node, 0, at).filter_map(|(_, entry)| match &entry.event {
+            Event::ProcessExited { process, status } if processes.contains(process) => Some(*status),
+            _ => None,
+        });
+        ended.collect()
+    }
+
     /// How the last installer that a node ran for a deployment ended before `at`; none when another was to take its place and
     /// could not be started. One that was asked for its version only is none.
     pub fn process_exit(&self, id: Uuid, node: NodeIndex, at: At) -> Option<ExitStatus> {
