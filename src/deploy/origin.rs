@@ -49,7 +49,7 @@ enum Failure {
     Peers { message: String, failed: Vec<PeerResult> },
     #[error("deployed, but not restarted: {own}{}", also(peers))]
     Restart { own: RestartError, peers: Option<String>, failed: Vec<PeerResult> },
-    #[error("deployed, but the outcome could not be recorded: {0}")]
+    #[error("deployed, but the outcome could not be recorded in time: {0}")]
     Outcome(StoreError),
 }
 

@@ -46,6 +46,12 @@ impl Frequency {
 /// Out of how many kinds how many are on.
 const DENSITIES: [(u32, Odds); 4] = [(1, odds(1, 8)), (1, odds(1, 4)), (3, odds(1, 2)), (3, odds(3, 4))];
 
+/// How many failures of one kind come in a row, where they come so: a device that is full stays full for a while.
+const BURSTS: [(u32, u32); 4] = [(5, 0), (1, 2), (1, 4), (1, 8)];
+
+/// Before which of its occurrences a burst begins.
+const BURST_BEGINS_MAX: u32 = 48;
+
 /// How far delays go, in fifths of their range: races live among the small ones, time-outs among the large.
 const REACHES: [(u32, u32); 5] = [(2, 1), (4, 2), (5, 3), (3, 4), (1, 5)];
 
@@ -86,6 +92,8 @@ struct KindProfile {
     frequency: Frequency,
     spread: Spread,
     reach_fifths: u32,
+    /// Of which length its failures come in bursts; 0 when they come one by one.
+    burst: u32,
 }
 
 impl KindProfile {
@@ -98,6 +106,7 @@ impl KindProfile {
             frequency: Frequency::draw(seed.child("frequency").roll(), kind.effect(), density),
             spread: seed.child("spread").roll().pick(&[(1, Spread::Even), (1, Spread::PerNode)]),
             reach_fifths: seed.child("reach").roll().pick(&REACHES),
+            burst: seed.child("burst").roll().pick(&BURSTS),
         }
     }
 
@@ -107,10 +116,20 @@ impl KindProfile {
             Effect::Workload if roll.hits(PLAIN_WORKLOAD) => 0,
             Effect::Workload | Effect::Order => roll.below(bound),
             Effect::Delay | Effect::Cut | Effect::Failure | Effect::Death => {
-                let strikes = roll.hits(self.frequency_on(label.node).odds());
+                let strikes = roll.hits(self.frequency_on(label.node).odds()) || self.is_in_burst(label);
                 if strikes { 1 + roll.below(self.largest(bound)) } else { 0 }
             }
         }
+    }
+
+    /// Is this one of the failures in a row that this run has on the node, if it has any?
+    fn is_in_burst(&self, label: Label) -> bool {
+        if self.effect != Effect::Failure || self.burst == 0 || self.frequency_on(label.node) == Frequency::Off {
+            return false;
+        }
+        let begin = self.seed.child("burst-at").nth(label.node.map_or(0, |node| u64::from(node.0))).roll();
+        let begin = begin.below(BURST_BEGINS_MAX);
+        (begin..begin + self.burst).contains(&label.occurrence)
     }
 
     fn frequency_on(&self, node: Option<NodeIndex>) -> Frequency {
@@ -171,6 +190,17 @@ mod tests {
         let failures = |run| values(run, Kind::PutRefused, 2).iter().sum::<u32>();
         assert!((0..300).all(|run| failures(run) < 15));
         assert!((0..300).any(|run| failures(run) > 0));
+    }
+
+    #[test]
+    fn failures_come_in_a_row_in_some_runs() {
+        let in_a_row = |run| {
+            let values = values(run, Kind::BlobFails, 2);
+            values.split(|&value| value == 0).map(<[u32]>::len).max().unwrap_or(0)
+        };
+        let longest: Vec<_> = (0..400).map(in_a_row).collect();
+        assert!([0, 1, 4, 8].iter().all(|length| longest.contains(length)));
+        assert!(longest.iter().filter(|&&length| length >= 8).count() < 40);
     }
 
     #[test]

@@ -79,6 +79,10 @@ fn causes_of_deploy(facts: &Facts<'_>, deploy: &Deploy, at: At) -> Vec<String> {
     {
         return vec![missing.clone().into_owned()];
     }
+    if deploy.asked.ignore_replication_errors {
+        // What failed elsewhere is no failure of the deploy.
+        return Vec::new();
+    }
     let asked = facts.peers_asked(deploy, at);
     let row = deploy.key().and_then(|key| facts.row_at(deploy.origin, &key, at));
     let failed = asked.iter().flat_map(|peer| {

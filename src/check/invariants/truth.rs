@@ -177,7 +177,10 @@ fn failed_for_nothing<'a>(facts: &Facts<'_>, deploy: &Deploy, at: At) -> Option<
         && facts.lives(deploy.origin, &deploy.asked.project).iter().any(|(live, tree)| {
             *tree == deploy.asked.tree && facts.failed_between(deploy.origin, "disk-fails", *live, at)
         });
-    (all_run && all_say_success && !not_durable && !facts.end_was_refused(&key, at)).then(|| Finding {
+    // A success that the store did not take is told as a failure, and the row may end as one before that is told.
+    let success_is_kept = || facts.ends_of(&key).any(|put| put.row.status == "success" && put.committed.is_some());
+    let not_kept = facts.refused_ends(&key, at) > 0 && !success_is_kept();
+    (all_run && all_say_success && !not_durable && !not_kept).then(|| Finding {
         kind: "failure, but every node runs the payload",
         at,
         node: Some(deploy.origin),
