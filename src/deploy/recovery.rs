@@ -48,7 +48,7 @@ pub(super) async fn end_interrupted<E: Env>(env: &E, interrupted: Vec<Deployment
             phase: row.phase.clone(),
         });
         row.status = Status::Failed;
-        row.completed_at = Some(env.wall_clock_ms());
+        row.complete(env.wall_clock_ms());
         let what = format!("the end of deployment {}", row.deployment_id);
         until_done(env, &what, || put(env, &row)).await;
     }

@@ -164,6 +164,11 @@ impl Deployment {
         Rc::from(&*id.hyphenated().encode_lower(&mut text))
     }
 
+    /// The deployment is over, by a clock that may have been set back since it began.
+    pub fn complete(&mut self, now_ms: u64) {
+        self.completed_at = Some(now_ms.max(self.started_at));
+    }
+
     /// The row as the store takes it.
     pub fn to_draft(&self) -> Draft {
         let value = serde_json::to_vec(self).expect("a row is plain JSON");

@@ -76,9 +76,9 @@ pub trait Table {
     /// See [`Table::watch`].
     type Watch: RowWatch;
 
-    /// A fresh hybrid logical timestamp (see [`Version::stamp`]): greater than that of every commit that this copy holds,
-    /// and than every one given before. Durable commits that follow are greater still.
-    fn fresh_stamp(&self) -> impl Future<Output = Result<u64, StoreError>>;
+    /// A fresh hybrid logical timestamp (see [`Version::stamp`]): greater than `after`, than that of every commit that this
+    /// copy holds, and than every one given before. Durable commits that follow are greater still.
+    fn fresh_stamp(&self, after: u64) -> impl Future<Output = Result<u64, StoreError>>;
 
     /// The row as committed.
     fn get(&self, key: &Key) -> impl Future<Output = Result<Option<Rc<Record>>, StoreError>>;

@@ -190,7 +190,8 @@ impl Table for RealTable {
     type Changes = RealChanges;
     type Watch = RealRowWatch;
 
-    async fn fresh_stamp(&self) -> Result<u64, StoreError> {
+    async fn fresh_stamp(&self, after: u64) -> Result<u64, StoreError> {
+        self.has_seen(after);
         Ok(self.next_stamp())
     }
 

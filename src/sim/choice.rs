@@ -152,6 +152,12 @@ kinds! {
     PartitionWho = "partition-who", Workload;
     /// For how much longer than a second.
     PartitionTime = "partition-time", Delay;
+    /// A node's clock is wrong from the beginning of a life on; see [`skew_ms`].
+    ClockSkew = "clock-skew", Death;
+    /// It jumps in that life: so far from the true time.
+    ClockJump = "clock-jump", Death;
+    /// At which of its steps; see [`step`].
+    ClockJumpAt = "clock-jump-at", Workload;
     /// A node is late to know that the membership has changed.
     MembersLate = "members-late", Delay;
     /// A stranger comes to a node in this run.
@@ -184,6 +190,18 @@ pub const DELAY_BOUND: u32 = DELAYS_MS.len() as u32;
 /// The delay that a choice stands for.
 pub fn delay_ms(value: u32) -> u64 {
     DELAYS_MS[value as usize % DELAYS_MS.len()]
+}
+
+/// How far clocks are from the true time, in milliseconds: less than what lies between two deploys, more than a deploy, and
+/// far out.
+const SKEWS_MS: [i64; 9] = [0, -3_600_000, 3_600_000, -3_000, 3_000, -40, 40, -1, 1];
+
+/// The bound of a skew choice.
+pub const SKEW_BOUND: u32 = SKEWS_MS.len() as u32;
+
+/// The skew that a choice stands for.
+pub fn skew_ms(value: u32) -> i64 {
+    SKEWS_MS[value as usize % SKEWS_MS.len()]
 }
 
 /// The bound of a choice of steps.

@@ -145,7 +145,7 @@ impl Env for SimEnv {
     }
 
     fn wall_clock_ms(&self) -> u64 {
-        self.0.world.wall_clock_ms()
+        self.0.world.wall_clock_ms(self.0.index)
     }
 
     fn fresh_id(&self) -> Uuid {

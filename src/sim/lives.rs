@@ -33,13 +33,18 @@ pub enum Turn {
     Death,
     /// Packets are lost from now on.
     Partition,
+    /// Its clock shows another time from now on.
+    ClockJump {
+        /// How far it is from the true time then, milliseconds.
+        to_ms: i64,
+    },
 }
 
 #[derive(Default)]
 struct Life {
     over: Cell<bool>,
-    steps_left: Cell<Option<u32>>,
-    steps_to_partition: Cell<Option<u32>>,
+    /// What happens after so many steps more.
+    fuses: RefCell<Vec<(Turn, u32)>>,
     ended_before: Cell<u16>,
 }
 
@@ -91,23 +96,27 @@ impl Lives {
 
     pub(super) fn begin(&self, node: NodeIndex) {
         self.life(node).over.set(false);
-        self.life(node).steps_left.set(None);
-        self.life(node).steps_to_partition.set(None);
+        self.life(node).fuses.borrow_mut().clear();
     }
 
     pub(super) fn light_fuse(&self, node: NodeIndex, turn: Turn, steps: u32) {
-        self.life(node).fuse(turn).set(Some(steps));
+        self.life(node).fuses.borrow_mut().push((turn, steps));
     }
 
     /// A step is done; what happens at it?
     pub(super) fn step(&self, node: NodeIndex) -> Option<Turn> {
-        [Turn::Partition, Turn::Death].into_iter().find(|turn| burns_down(self.life(node).fuse(*turn)))
+        let mut fuses = self.life(node).fuses.borrow_mut();
+        let burnt = fuses.iter_mut().position(|(_, steps)| {
+            *steps -= 1;
+            *steps == 0
+        })?;
+        Some(fuses.remove(burnt).0)
     }
 
     /// Ends a life; false when it was over.
     pub(super) fn end(&self, node: NodeIndex) -> bool {
         let life = self.life(node);
-        life.steps_left.set(None);
+        life.fuses.borrow_mut().clear();
         let ends = !life.over.replace(true);
         life.ended_before.set(life.ended_before.get() + u16::from(ends));
         ends
@@ -127,27 +136,9 @@ impl Lives {
 
     /// Heals; false when that had happened.
     pub(super) fn heal(&self) -> bool {
-        self.nodes.iter().for_each(|life| {
-            life.steps_left.set(None);
-            life.steps_to_partition.set(None);
-        });
+        self.nodes.iter().for_each(|life| life.fuses.borrow_mut().clear());
         let heals = !self.healed.replace(true);
         self.heals.beat();
         heals
     }
-}
-
-impl Life {
-    fn fuse(&self, turn: Turn) -> &Cell<Option<u32>> {
-        match turn {
-            Turn::Death => &self.steps_left,
-            Turn::Partition => &self.steps_to_partition,
-        }
-    }
-}
-
-fn burns_down(fuse: &Cell<Option<u32>>) -> bool {
-    let left = fuse.get().map(|left| left - 1);
-    fuse.set(left.filter(|left| *left > 0));
-    left == Some(0)
 }

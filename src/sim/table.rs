@@ -64,14 +64,15 @@ impl SimTable {
         self.world.record(Some(self.node), event);
     }
 
-    fn next_stamp(&self, wall_clock_ms: u64) -> u64 {
+    fn next_stamp(&self, after: u64) -> u64 {
         let mut stored = self.stored.borrow_mut();
-        stored.stamp = (wall_clock_ms << 16).max(stored.stamp + 1);
+        let last = stored.stamp.max(after);
+        stored.stamp = (self.world.wall_clock_ms(self.node) << 16).max(last + 1);
         stored.stamp
     }
 
     fn commit(&self, put: u32, key: &Key, draft: &Draft) -> Rc<Record> {
-        let stamp = self.next_stamp(self.world.wall_clock_ms());
+        let stamp = self.next_stamp(0);
         let version = Version { stamp, node: self.world.cluster()[usize::from(self.node.0)].clone() };
         let record = Rc::new(Record { key: key.clone(), version, value: draft.value.clone(), blob: draft.blob });
         self.stored.borrow_mut().rows.insert(key.clone(), Rc::clone(&record));
@@ -126,8 +127,8 @@ impl Table for SimTable {
     type Changes = SimChanges;
     type Watch = SimRowWatch;
 
-    async fn fresh_stamp(&self) -> Result<u64, StoreError> {
-        Ok(self.next_stamp(self.world.wall_clock_ms()))
+    async fn fresh_stamp(&self, after: u64) -> Result<u64, StoreError> {
+        Ok(self.next_stamp(after))
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Rc<Record>>, StoreError> {

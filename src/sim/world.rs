@@ -1,13 +1,21 @@
 //! What all nodes of one run share: the decision log, the trace and the virtual clock.
 
-use std::{cell::RefCell, collections::BTreeMap, future::pending, rc::Rc, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    future::pending,
+    rc::Rc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use serde_json::Value;
 use tokio::time::sleep;
 
 use super::{
-    choice::{CUT_BOUND, Choices, DELAY_BOUND, DecisionLog, Kind, STEP_BOUND, cut, delay_ms, step},
+    choice::{
+        CUT_BOUND, Choices, DELAY_BOUND, DecisionLog, Kind, SKEW_BOUND, STEP_BOUND, cut, delay_ms, skew_ms, step,
+    },
     lives::{Lives, Turn},
     membership::Membership,
     shelf::Shelf,
@@ -49,6 +57,8 @@ pub struct World {
     shelf: Shelf,
     lives: Lives,
     membership: Membership,
+    /// How far each node's clock is from the true time, milliseconds.
+    skews_ms: Vec<Cell<i64>>,
 }
 
 impl World {
@@ -64,6 +74,7 @@ impl World {
             shelf: Shelf::default(),
             lives: Lives::new(nodes),
             membership: Membership::new(nodes),
+            skews_ms: (0..nodes).map(|_| Cell::default()).collect(),
         })
     }
 
@@ -99,9 +110,17 @@ impl World {
         (self.elapsed)()
     }
 
-    /// What all wall clocks show now, epoch ms.
-    pub fn wall_clock_ms(&self) -> u64 {
-        EPOCH_MS + self.elapsed().as_millis() as u64
+    /// What a node's wall clock shows now, epoch ms. The design claims to survive clocks that differ and that jump, in
+    /// either direction: what is newer is told by stamps, how long something takes by a clock that only ticks.
+    pub fn wall_clock_ms(&self, node: NodeIndex) -> u64 {
+        let skew_ms = self.skews_ms[usize::from(node.0)].get();
+        EPOCH_MS.saturating_add_signed(skew_ms) + self.elapsed().as_millis() as u64
+    }
+
+    fn set_clock(&self, node: NodeIndex, ms: i64) {
+        if self.skews_ms[usize::from(node.0)].replace(ms) != ms {
+            self.record(Some(node), Event::Fault(Fault::ClockSet { ms }));
+        }
     }
 
     /// Adds an event to the trace, now.
@@ -119,6 +138,7 @@ impl World {
         match node.and_then(|node| Some((node, self.lives.step(node)?))) {
             Some((node, Turn::Death)) => self.crash(node),
             Some((node, Turn::Partition)) => self.lives.lose_packets(node),
+            Some((node, Turn::ClockJump { to_ms })) => self.set_clock(node, to_ms),
             None => {}
         }
         value
@@ -142,12 +162,14 @@ impl World {
     /// A life of `node` begins: will it end early, and when?
     pub fn begin_life(&self, node: NodeIndex) {
         self.lives.begin(node);
-        let fuses = [(Kind::Crash, Kind::CrashAt, Turn::Death), (Kind::Partition, Kind::PartitionAt, Turn::Partition)];
-        let drawn = fuses.map(|(kind, at, turn)| {
-            let strikes = self.draw(Some(node), kind, 2) == 1;
-            strikes.then(|| (turn, step(self.draw(Some(node), at, STEP_BOUND))))
-        });
-        for (turn, steps) in drawn.into_iter().flatten() {
+        self.set_clock(node, skew_ms(self.draw(Some(node), Kind::ClockSkew, SKEW_BOUND)));
+        let strikes = |kind, bound| Some(self.draw(Some(node), kind, bound)).filter(|value| *value > 0);
+        let at = |kind| step(self.draw(Some(node), kind, STEP_BOUND));
+        let death = strikes(Kind::Crash, 2).map(|_| (Turn::Death, at(Kind::CrashAt)));
+        let partition = strikes(Kind::Partition, 2).map(|_| (Turn::Partition, at(Kind::PartitionAt)));
+        let jump = strikes(Kind::ClockJump, SKEW_BOUND)
+            .map(|value| (Turn::ClockJump { to_ms: skew_ms(value) }, at(Kind::ClockJumpAt)));
+        for (turn, steps) in [jump, partition, death].into_iter().flatten() {
             self.lives.light_fuse(node, turn, steps);
         }
     }

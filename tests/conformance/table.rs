@@ -106,10 +106,12 @@ async fn a_version_names_its_node_and_is_newer_than_every_one_before<E: Env>(nod
 async fn a_fresh_stamp_is_newer_than_what_is_there_and_older_than_what_comes<E: Env>(nodes: Nodes<E>) {
     here(&nodes, async |env: E| {
         let before = put(&env, "a", "1").await.stamp;
-        let fresh = env.table().fresh_stamp().await.unwrap();
-        let again = env.table().fresh_stamp().await.unwrap();
+        let fresh = env.table().fresh_stamp(0).await.unwrap();
+        let again = env.table().fresh_stamp(0).await.unwrap();
+        let later = again + (1 << 40);
+        let told = env.table().fresh_stamp(later).await.unwrap();
         let after = put(&env, "a", "2").await.stamp;
-        assert!(before < fresh && fresh < again && again < after);
+        assert!(before < fresh && fresh < again && later < told && told < after);
     })
     .await;
 }

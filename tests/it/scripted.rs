@@ -142,8 +142,8 @@ impl Table for ScriptedTable {
     type Changes = SimChanges;
     type Watch = SimRowWatch;
 
-    async fn fresh_stamp(&self) -> Result<u64, StoreError> {
-        self.table.fresh_stamp().await
+    async fn fresh_stamp(&self, after: u64) -> Result<u64, StoreError> {
+        self.table.fresh_stamp(after).await
     }
 
     async fn get(&self, _: &Key) -> Result<Option<Rc<Record>>, StoreError> {

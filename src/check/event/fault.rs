@@ -56,6 +56,11 @@ pub enum Fault {
         /// For how long, milliseconds.
         ms: u64,
     },
+    /// The node's wall clock shows another time from now on.
+    ClockSet {
+        /// How far it is from the true time, milliseconds.
+        ms: i64,
+    },
     /// A connection that the node had made breaks.
     Reset {
         /// To whom.
@@ -82,7 +87,11 @@ impl Fault {
     pub fn failed(&self) -> Option<&str> {
         match self {
             Self::Failed { what } | Self::Broke { what, .. } => Some(what),
-            Self::Delayed { .. } | Self::Cut { .. } | Self::Lost { .. } | Self::Reset { .. } => None,
+            Self::Delayed { .. }
+            | Self::Cut { .. }
+            | Self::Lost { .. }
+            | Self::ClockSet { .. }
+            | Self::Reset { .. } => None,
         }
     }
 }
@@ -93,6 +102,7 @@ impl fmt::Display for Fault {
             Self::Delayed { what, ms } => write!(f, "{what} takes {ms} ms longer"),
             Self::Cut { what, bytes, of } => write!(f, "{what} hands on {bytes} of {of} bytes"),
             Self::Lost { to, ms } => write!(f, "packets to {to} are lost for {ms} ms"),
+            Self::ClockSet { ms } => write!(f, "its clock is {ms} ms from the true time"),
             Self::Reset { to, port } => write!(f, "its connection to {to} for {port:?} breaks"),
             Self::Failed { what } => write!(f, "{what}"),
             Self::Broke { what, cause } => write!(f, "{what}: {cause}"),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{
-    facts::Facts,
+    facts::{Deploy, Facts},
     verdict::{Finding, Inquiry},
 };
 use crate::{
@@ -15,7 +15,8 @@ use crate::{
 pub(super) const CONV: Invariant = Invariant {
     name: "CONV",
     sentence: "once faults stop and nothing is in flight, all members show the last acknowledged version of an origin that \
-               is one, and run the newest build that succeeded or a newer one; no node goes back to an older build",
+               is one, and run the newest build that succeeded or a newer one; no node goes back to an older build, and a deploy is newer \
+               than what its origin had before",
     check,
 };
 
@@ -28,6 +29,9 @@ fn check(facts: &Facts<'_>) -> Judgement {
                 inquiry.look(|| row_differs(facts, *node, record, *other));
             }
         }
+    }
+    for deploy in &facts.deploys {
+        inquiry.look(|| is_older_than_what_it_follows(facts, deploy));
     }
     let projects: BTreeSet<&str> = facts.deploys.iter().map(|deploy| deploy.asked.project.as_str()).collect();
     for project in projects {
@@ -53,6 +57,37 @@ fn row_differs<'a>(facts: &Facts<'_>, node: NodeIndex, record: &Record, other: N
         node: Some(other),
         why: format!("at the end {node} shows version {} of its row, but {other} shows {shows}", record.version),
         witnesses: vec![],
+    })
+}
+
+/// A deploy is newer than those whose row or build its origin had when it was asked for, whatever clocks show.
+fn is_older_than_what_it_follows<'a>(facts: &Facts<'_>, deploy: &Deploy) -> Option<Finding<'a>> {
+    let age = facts.age(deploy)?;
+    let had_row = |other: &Deploy| {
+        let shown = other.key().and_then(|key| facts.row_at(deploy.origin, &key, deploy.requested));
+        shown.map(|shown| shown.at)
+    };
+    // A tree may be of several deploys.
+    let of_tree = |other: &Deploy| facts.deploys.iter().filter(|any| any.asked.tree == other.asked.tree).count();
+    let had_build = |other: &Deploy| {
+        let same_project = other.asked.project == deploy.asked.project && of_tree(other) == 1;
+        let lives = same_project.then(|| facts.lives(deploy.origin, &deploy.asked.project))?;
+        let (at, tree) = lives.into_iter().rfind(|(at, _)| *at < deploy.requested)?;
+        // It may have gone with the power.
+        (tree == other.asked.tree && facts.first_crash(deploy.origin, at, deploy.requested).is_none()).then_some(at)
+    };
+    let others = facts.deploys.iter().filter(|other| other.requested < deploy.requested && other.id != deploy.id);
+    let mut newer = others.filter(|other| facts.age(other).is_some_and(|other| other > age));
+    let (other, had) = newer.find_map(|other| Some((other, had_row(other).or_else(|| had_build(other))?)))?;
+    Some(Finding {
+        kind: "a deploy is older than what its origin had before",
+        at: deploy.requested,
+        node: Some(deploy.origin),
+        why: format!(
+            "deployment {} counts as older than {}, which {} had before",
+            deploy.id?, other.id?, deploy.origin
+        ),
+        witnesses: vec![had],
     })
 }
 

@@ -99,10 +99,17 @@ fn not_as_asked<'a>(facts: &Facts<'_>, deploy: &Deploy, shown: &Shown) -> Option
 /// A deployment begins between its request and the first put of its row, and ends before its end is put.
 fn began_at_another_time<'a>(facts: &Facts<'_>, deploy: &Deploy, shown: &Shown) -> Option<Finding<'a>> {
     let asked_at = deploy.asked.asked_at?;
-    let clock = |at| asked_at + facts.at_ms(at).saturating_sub(facts.at_ms(deploy.requested));
+    // What its origin's clock showed at the latest, which may have been set since.
+    let skew_then = facts.skew_ms(deploy.origin, deploy.requested);
+    let clock = |at| {
+        let set_ms = facts.largest_skew_ms(deploy.origin, deploy.requested, at) - skew_then;
+        (asked_at + facts.at_ms(at).saturating_sub(facts.at_ms(deploy.requested))).saturating_add_signed(set_ms)
+    };
+    let set_back_ms = facts.least_skew_ms(deploy.origin, deploy.requested, shown.at) - skew_then;
+    let least = asked_at.saturating_add_signed(set_back_ms);
     let mut puts = facts.puts.iter().filter(|put| put.key == shown.record.key);
     let first = puts.next()?;
-    let begun = (asked_at..=clock(first.started)).contains(&shown.row.started_at);
+    let begun = (least..=clock(first.started)).contains(&shown.row.started_at);
     let ended = shown.row.completed_at.is_none_or(|completed| completed <= clock(shown.at));
     (!begun || !ended).then(|| {
         let (started, completed) = (shown.row.started_at, shown.row.completed_at);

@@ -26,9 +26,9 @@ use super::{
     event::{Event, ProgressEmitter, Subscription},
     event_log::EventLog,
     outcome,
-    retry::until_done,
+    retry::{drop_told, until_done},
     row::{DeployFailure, Deployment, RestartMode, Status},
-    slots::ProjectName,
+    slots::{self, ProjectName},
 };
 use crate::env::{Beats, Env, Key, Pulse, StoreError, Table};
 
@@ -148,6 +148,18 @@ impl<E> Clone for Recorder<E> {
     }
 }
 
+/// The age of what is live: what is deployed now is newer, also where no row of it ever came. What cannot be read is told,
+/// and counts for nothing: a swap looks again.
+async fn stamp_of_live<E: Env>(env: &E, project: &ProjectName) -> u64 {
+    match slots::live_build(env.disk(), project).await {
+        Ok(live) => live.map_or(0, |build| build.stamp),
+        Err(cause) => {
+            drop_told(env, &format!("the age of the live build of `{project}`"), &cause);
+            0
+        }
+    }
+}
+
 impl<E: Env> Recorder<E> {
     /// Records a new deployment, and hears `progress` from then on. The pending row is durable when this returns.
     ///
@@ -155,7 +167,8 @@ impl<E: Env> Recorder<E> {
     /// When the store refuses the row: then there is no deployment.
     pub async fn create(env: &E, progress: &ProgressEmitter, new: NewDeployment) -> Result<Self, StoreError> {
         let key = Deployment::key_of(new.deployment_id);
-        let row = new.into_row(env, env.table().fresh_stamp().await?);
+        let live_stamp = stamp_of_live(env, &new.project).await;
+        let row = new.into_row(env, env.table().fresh_stamp(live_stamp).await?);
         let state = State { row, hearing: Hearing::Open, flush: Flush::default(), subscription: None };
         let recorder = Self(Rc::new(Inner {
             env: env.clone(),
@@ -265,7 +278,7 @@ impl<E: Env> Recorder<E> {
         {
             let mut state = self.0.state.borrow_mut();
             state.row.status = status;
-            state.row.completed_at = Some(self.0.env.wall_clock_ms());
+            state.row.complete(self.0.env.wall_clock_ms());
             state.row.error = error;
         }
         let ended = self.put_terminal().await;

@@ -129,7 +129,7 @@ impl Cluster {
         let number = self.0.deploys.replace(self.0.deploys.get() + 1);
         let component = self.0.params.component.variant(deploy.brings_back.unwrap_or(number));
         let component = deploy.edited(component);
-        let facts = facts(&component, number, &deploy, self.0.world.wall_clock_ms());
+        let facts = facts(&component, number, &deploy, self.0.world.wall_clock_ms(origin));
         self.0.world.record(Some(origin), Event::DeployRequested(Rc::new(facts)));
         let uploads = deploy.brings_back.is_none() && deploy.packs.is_none();
         let upload = uploads.then(|| self.upload(number, origin, &component, deploy.leaves_after));

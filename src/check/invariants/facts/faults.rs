@@ -73,6 +73,28 @@ impl Facts<'_> {
         })
     }
 
+    /// How far a node's clock was from the true time at a place, milliseconds.
+    pub fn skew_ms(&self, node: NodeIndex, at: At) -> i64 {
+        self.skews_ms(node, 0, at).last().unwrap_or(0)
+    }
+
+    /// The largest of what it was between two places.
+    pub fn largest_skew_ms(&self, node: NodeIndex, from: At, to: At) -> i64 {
+        self.skews_ms(node, from, to).fold(self.skew_ms(node, from), i64::max)
+    }
+
+    /// The least.
+    pub fn least_skew_ms(&self, node: NodeIndex, from: At, to: At) -> i64 {
+        self.skews_ms(node, from, to).fold(self.skew_ms(node, from), i64::min)
+    }
+
+    fn skews_ms(&self, node: NodeIndex, from: At, to: At) -> impl Iterator<Item = i64> {
+        self.faults_on(node, from, to).filter_map(|(_, entry)| match &entry.event {
+            Event::Fault(Fault::ClockSet { ms }) => Some(*ms),
+            _ => None,
+        })
+    }
+
     /// How much longer faults of these kinds made things take on a node between two places, in all; milliseconds.
     pub fn delayed_ms(&self, node: NodeIndex, kinds: &[&str], from: At, to: At) -> u64 {
         let delays = self.faults_on(node, from, to);
