@@ -92,7 +92,7 @@ impl<'a, R: AsyncRead + Unpin> Entries<'a, R> {
     }
 
     /// Passes over a body of `size` bytes and its padding.
-    pub(super) async fn skip(&mut self, size: u64) -> Result<(), ArchiveError> {
+    async fn skip(&mut self, size: u64) -> Result<(), ArchiveError> {
         let mut left = size;
         while left > 0 {
             left -= self.body(left.min(super::CHUNK_BYTES as u64) as usize).await?.len() as u64;
