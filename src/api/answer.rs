@@ -23,7 +23,7 @@ pub(super) type Answer = Response<AnswerBody>;
 
 /// A request that is not carried out: a status, and an error object.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Refusal {
+pub struct Refusal {
     status: StatusCode,
     error: Value,
 }

@@ -1,17 +1,25 @@
 //! A request's body as it comes in: chunk by chunk, within an allowance, and given up when it pauses for too long.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    fmt::Display,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use hyper::body::Body;
 use tokio::{task::yield_now, time::timeout};
 
 use super::limits::UPLOAD_SILENCE_MAX;
+
+/// What a request brings, whatever brings it.
+pub trait Incoming: Body<Data = Bytes, Error: Display> + Send + Unpin + 'static {}
+
+impl<B: Body<Data = Bytes, Error: Display> + Send + Unpin + 'static> Incoming for B {}
 
 /// Why a body did not come in.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -50,7 +58,7 @@ impl Allowance {
 
 /// The body's bytes. Hands on one chunk at a time: who reads greedily must not hold all that has come.
 pub(super) fn chunks(
-    body: Incoming,
+    body: impl Incoming,
     allowance: Allowance,
 ) -> impl Stream<Item = Result<Bytes, BodyError>> + Send + 'static {
     stream::try_unfold((body, allowance), |(mut body, allowance)| async move {
@@ -66,7 +74,7 @@ pub(super) fn chunks(
 }
 
 /// The next chunk; what is no data is passed over.
-async fn next(body: &mut Incoming) -> Result<Option<Bytes>, BodyError> {
+async fn next(body: &mut impl Incoming) -> Result<Option<Bytes>, BodyError> {
     loop {
         let frame = timeout(UPLOAD_SILENCE_MAX, body.frame()).await.map_err(|_| BodyError::Silent)?;
         let Some(frame) = frame.transpose().map_err(|error| BodyError::Broken(error.to_string()))? else {
@@ -79,7 +87,7 @@ async fn next(body: &mut Incoming) -> Result<Option<Bytes>, BodyError> {
 }
 
 /// A body that is held as a whole, of at most `bytes_max` bytes.
-pub(super) async fn whole(body: Incoming, bytes_max: u64) -> Result<Vec<u8>, BodyError> {
+pub(super) async fn whole(body: impl Incoming, bytes_max: u64) -> Result<Vec<u8>, BodyError> {
     let mut chunks = std::pin::pin!(chunks(body, Allowance::of(bytes_max)));
     let mut whole = Vec::new();
     while let Some(chunk) = chunks.next().await {

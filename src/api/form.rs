@@ -6,7 +6,7 @@ use std::{cell::RefCell, rc::Rc};
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
-use hyper::{Request, StatusCode, body::Body, body::Incoming, header::CONTENT_TYPE};
+use hyper::{Request, StatusCode, header::CONTENT_TYPE};
 use multer::{Field, Multipart};
 use serde_json::{Map, Value};
 use tokio::time::timeout;
@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::{
     PAYLOAD,
     answer::Refusal,
-    body::{self, Allowance, BodyError},
+    body::{self, Allowance, BodyError, Incoming},
     limits::{FIELDS_BYTES_MAX, FIELDS_MAX, FIELDS_WITHIN, FRAMING_BYTES_MAX, PAYLOAD_BYTES_MAX},
 };
 use crate::deploy::recorder::{Upload, UploadError};
@@ -28,22 +28,22 @@ pub(super) fn hint(upload: &Option<Upload>) -> Option<&'static str> {
 }
 
 /// A request as it was read.
-pub(super) struct Form {
+pub struct Form {
     /// Its fields, as the logic parses them.
-    pub(super) fields: Value,
+    pub fields: Value,
     /// The payload that follows them.
-    pub(super) upload: Option<Upload>,
+    pub upload: Option<Upload>,
     /// What the client did wrong behind its fields, once the deploy had begun.
-    pub(super) fault: Fault,
+    pub fault: Fault,
 }
 
 /// The client's own fault in an upload that was under way: its status is not that of a failed deploy.
 #[derive(Clone, Default)]
-pub(super) struct Fault(Rc<RefCell<Option<StatusCode>>>);
+pub struct Fault(Rc<RefCell<Option<StatusCode>>>);
 
 impl Fault {
     /// The status that tells of it.
-    pub(super) fn status(&self) -> Option<StatusCode> {
+    pub fn status(&self) -> Option<StatusCode> {
         *self.0.borrow()
     }
 
@@ -53,7 +53,10 @@ impl Fault {
 }
 
 /// Reads a request up to its payload.
-pub(super) async fn read(request: Request<Incoming>) -> Result<Form, Refusal> {
+///
+/// # Errors
+/// When it cannot be read, or brings more than [`super::limits`] take.
+pub async fn read(request: Request<impl Incoming>) -> Result<Form, Refusal> {
     let media_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let is_form = media_type.trim_start().to_ascii_lowercase().starts_with("multipart/");
     let boundary = is_form.then(|| multer::parse_boundary(media_type).map_err(unreadable)).transpose()?;
@@ -85,7 +88,7 @@ fn of_body(error: &BodyError) -> Refusal {
     }
 }
 
-async fn read_json(body: Incoming) -> Result<Form, Refusal> {
+async fn read_json(body: impl Incoming) -> Result<Form, Refusal> {
     if body.size_hint().lower() > FIELDS_BYTES_MAX {
         return Err(too_large());
     }
@@ -117,7 +120,7 @@ fn broken(error: &multer::Error) -> Option<&BodyError> {
     }
 }
 
-async fn read_parts(body: Incoming, boundary: String) -> Result<Form, Refusal> {
+async fn read_parts(body: impl Incoming, boundary: String) -> Result<Form, Refusal> {
     if body.size_hint().lower() > FIELDS_BYTES_MAX + PAYLOAD_BYTES_MAX + FRAMING_BYTES_MAX {
         return Err(payload_too_large());
     }

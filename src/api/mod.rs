@@ -8,7 +8,7 @@ mod answer;
 mod body;
 mod door;
 mod events;
-mod form;
+pub mod form;
 pub mod limits;
 mod service;
 mod share;

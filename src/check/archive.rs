@@ -125,8 +125,10 @@ impl<R: Read> Watched<R> {
         Self { plain, head, bytes: 0, end: Vec::new(), failure: None }
     }
 
-    /// Reads what is left, and looks whether nothing is missing.
+    /// Reads what is left, and looks whether nothing is missing. Where the entries stopped there is an end mark, whatever lies
+    /// behind it; entries that were not read to their end have one at the very end.
     fn ends_whole(mut self) -> Result<(), String> {
+        let stopped_at_a_mark = self.is_behind_a_mark();
         if self.failure.is_none() {
             // A failure is remembered.
             let _ = io::copy(&mut self, &mut io::sink());
@@ -134,8 +136,12 @@ impl<R: Read> Watched<R> {
         if let Some(error) = self.failure {
             return Err(format!("its gzip is cut or damaged ({error}); pack or download it again"));
         }
-        let whole = self.bytes.is_multiple_of(BLOCK_BYTES) && self.end == [0; BLOCK_BYTES];
+        let whole = stopped_at_a_mark || self.is_behind_a_mark();
         whole.then_some(()).ok_or_else(|| "it is no tar archive, or was cut; pack or download it again".to_owned())
+    }
+
+    fn is_behind_a_mark(&self) -> bool {
+        self.bytes.is_multiple_of(BLOCK_BYTES) && self.end == [0; BLOCK_BYTES]
     }
 }
 
@@ -347,6 +353,16 @@ mod tests {
             let read = read_archive(&builder.into_inner().unwrap()[..], digest_of);
             assert_eq!(read.is_ok(), stays, "{target}: {read:?}");
         }
+    }
+
+    #[test]
+    fn what_lies_behind_the_end_mark_is_no_part_of_the_archive() {
+        let mut builder = Builder::new(Vec::new());
+        builder.append_data(&mut header(EntryType::Regular, 0), "a", io::empty()).unwrap();
+        let archive = builder.into_inner().unwrap();
+        let followed = [&archive[..], &b"and more"[..]].concat();
+        assert_eq!(read_archive(&followed[..], digest_of), read_archive(&archive[..], digest_of));
+        assert!(read_archive(&archive[..BLOCK_BYTES], digest_of).is_err());
     }
 
     #[test]

@@ -18,10 +18,10 @@ use super::secret::{PROOF_BYTES, Secret};
 use crate::env::{NodeName, Port};
 
 /// How long a handshake may take.
-pub(super) const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+pub const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 
 /// The most bytes of a name.
-pub(super) const NAME_BYTES_MAX: usize = 64;
+pub const NAME_BYTES_MAX: usize = 64;
 
 const NONCE_BYTES: usize = 32;
 const MAGIC: &[u8; 8] = b"drydock1";
@@ -100,7 +100,10 @@ fn parse_hello(hello: &[u8; HELLO_BYTES], port: Port) -> io::Result<(NodeName, N
 }
 
 /// The calling side: proves to be `caller`, and makes sure that it speaks to `callee`.
-pub(super) async fn call<S: AsyncRead + AsyncWrite + Unpin>(
+///
+/// # Errors
+/// When it does not, or takes longer than [`HANDSHAKE_MAX`].
+pub async fn call<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
     secret: &Secret,
     port: Port,
@@ -125,7 +128,10 @@ pub(super) async fn call<S: AsyncRead + AsyncWrite + Unpin>(
 }
 
 /// The side that was called: proves to be `callee`, and returns who calls.
-pub(super) async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
+///
+/// # Errors
+/// When the caller proves nothing, or takes longer than [`HANDSHAKE_MAX`].
+pub async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
     secret: &Secret,
     port: Port,

@@ -9,7 +9,7 @@ mod blocking;
 mod database;
 mod disk;
 mod env;
-mod handshake;
+pub mod handshake;
 mod journal;
 mod loopback;
 mod network;

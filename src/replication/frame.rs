@@ -2,7 +2,7 @@
 
 use std::io;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use futures_util::{SinkExt, StreamExt};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -128,8 +128,18 @@ impl From<io::Error> for FrameError {
     }
 }
 
-fn codec() -> LengthDelimitedCodec {
+/// What stands before a frame: its length.
+const HEAD_BYTES: usize = 4;
+
+fn encoder() -> LengthDelimitedCodec {
     LengthDelimitedCodec::builder().max_frame_length(FRAME_BYTES_MAX).new_codec()
+}
+
+/// Leaves the head before its frame: a decoder that had taken it would have nothing left to miss when the connection ends
+/// right behind it, and would call that good order.
+fn decoder() -> LengthDelimitedCodec {
+    let mut builder = LengthDelimitedCodec::builder();
+    builder.max_frame_length(FRAME_BYTES_MAX).num_skip(0).length_adjustment(HEAD_BYTES as isize).new_codec()
 }
 
 /// The encoded frame.
@@ -153,13 +163,15 @@ pub struct FrameReader<R>(FramedRead<R, LengthDelimitedCodec>);
 impl<R: AsyncRead + Unpin> FrameReader<R> {
     /// Reads frames from `reader`.
     pub fn new(reader: R) -> Self {
-        Self(FramedRead::new(reader, codec()))
+        Self(FramedRead::new(reader, decoder()))
     }
 
     /// The next frame's bytes, for [`decode`]. Safe to cancel.
     pub async fn next(&mut self) -> Result<Bytes, FrameError> {
         let frame = self.0.next().await.ok_or(FrameError::Closed { why: None })?;
-        Ok(frame.map(BytesMut::freeze)?)
+        let mut frame = frame?.freeze();
+        frame.advance(HEAD_BYTES);
+        Ok(frame)
     }
 }
 
@@ -169,7 +181,7 @@ pub struct FrameWriter<W>(FramedWrite<W, LengthDelimitedCodec>);
 impl<W: AsyncWrite + Unpin> FrameWriter<W> {
     /// Writes frames to `writer`.
     pub fn new(writer: W) -> Self {
-        Self(FramedWrite::new(writer, codec()))
+        Self(FramedWrite::new(writer, encoder()))
     }
 
     /// Sends an encoded frame; waits while the connection is full.
@@ -204,6 +216,17 @@ mod tests {
             let (read, taken) = read(&[&length.to_be_bytes()[..], b"and some of it"].concat());
             assert!(matches!(read, Err(FrameError::TooLong)), "{length}: {read:?}");
             assert!(taken < LITTLE, "{taken} bytes for a frame of {length}");
+        }
+    }
+
+    #[test]
+    fn a_connection_that_ends_within_a_frame_does_not_end_in_good_order() {
+        let whole = [&3u32.to_be_bytes()[..], b"abc"].concat();
+        assert_eq!(read(&whole).0.unwrap(), "abc");
+        assert!(matches!(read(b"").0, Err(FrameError::Closed { why: None })));
+        for end in 1..whole.len() {
+            let (read, _) = read(&whole[..end]);
+            assert!(matches!(read, Err(FrameError::Io(_))), "cut at {end}: {read:?}");
         }
     }
 

@@ -202,7 +202,7 @@ fn difference(node: NodeIndex, stream: OutputStream, told: &[String], expected: 
 }
 
 /// The rule of spec 9, applied to the whole stream at once.
-fn reference_lines(bytes: &[u8]) -> Vec<String> {
+pub fn reference_lines(bytes: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(bytes);
     let mut lines: Vec<&str> = text.split('\n').collect();
     let unfinished = lines.pop().filter(|rest| !rest.is_empty());

@@ -43,6 +43,7 @@ mod verdict;
 mod wake;
 
 pub use facts::{Facts, Row};
+pub use lines::reference_lines;
 
 use super::Invariant;
 

@@ -62,7 +62,13 @@ impl<'a, R: AsyncRead + Unpin> Entries<'a, R> {
         let length = read_up_to(self.reader, &mut block).await.map_err(ArchiveError::reading)?;
         match length {
             BLOCK_BYTES if block == [0; BLOCK_BYTES] => Ok(None),
-            BLOCK_BYTES => Ok(Some(Header::from_byte_slice(&block).clone())),
+            BLOCK_BYTES => {
+                let header = Header::from_byte_slice(&block);
+                if !is_sound(header) {
+                    return Err(malformed("it is no tar archive, or a header of it is damaged"));
+                }
+                Ok(Some(header.clone()))
+            }
             0 => Err(malformed("it ends without an end mark: it was cut, or is empty")),
             _ => Err(malformed("it is no tar archive, or was cut")),
         }
@@ -92,7 +98,7 @@ impl<'a, R: AsyncRead + Unpin> Entries<'a, R> {
     }
 
     /// Passes over a body of `size` bytes and its padding.
-    pub(super) async fn skip(&mut self, size: u64) -> Result<(), ArchiveError> {
+    async fn skip(&mut self, size: u64) -> Result<(), ArchiveError> {
         let mut left = size;
         while left > 0 {
             left -= self.body(left.min(super::CHUNK_BYTES as u64) as usize).await?.len() as u64;
@@ -107,6 +113,13 @@ impl<'a, R: AsyncRead + Unpin> Entries<'a, R> {
         self.reader.read_exact(padding).await.map_err(ArchiveError::reading)?;
         Ok(())
     }
+}
+
+/// Does the header have its checksum? Not all are read as entries, where the `tar` crate would look.
+fn is_sound(header: &Header) -> bool {
+    let mut summed = header.clone();
+    summed.set_cksum();
+    matches!((header.cksum(), summed.cksum()), (Ok(said), Ok(is)) if said == is)
 }
 
 fn padding(size: u64) -> u64 {

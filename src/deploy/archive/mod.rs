@@ -165,8 +165,6 @@ async fn unpack_entries(
     while let Some(entry) = entries.next().await? {
         if let Some((path, kind)) = rules.admit(&entry)? {
             place(&mut entries, disk, into, &path, kind, &entry).await?;
-        } else {
-            entries.skip(entry.size).await?;
         }
     }
     // A gzip's checksum stands behind its last byte: only who reads to the end has it checked.

@@ -134,6 +134,10 @@ impl Rules {
 
     fn kind(&mut self, entry: &Entry, path: &str) -> Result<Kind, &'static str> {
         match entry.kind {
+            // Some programs pass over these bytes and some do not: one archive would be two components.
+            EntryType::Directory | EntryType::Symlink if entry.size > 0 => {
+                Err("has bytes, and is no file: pack the component anew")
+            }
             EntryType::Directory => Ok(Kind::Dir),
             EntryType::Regular | EntryType::Continuous => {
                 let mode = if entry.mode & 0o111 == 0 { 0o644 } else { 0o755 };

@@ -294,6 +294,34 @@ fn a_name_is_taken_once_and_nothing_lies_below_what_is_no_directory() {
 }
 
 #[test]
+fn what_is_no_file_has_no_bytes() {
+    for (path, kind) in [("./", EntryType::Directory), ("a/b", EntryType::Directory), ("a/b", EntryType::Symlink)] {
+        let mut header = Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_mode(0o755);
+        header.set_size(5);
+        header.set_link_name("c").unwrap();
+        let mut builder = Builder::new(Vec::new());
+        builder.append_data(&mut header, path, &b"bytes"[..]).unwrap();
+        let error = unpacked(&builder.into_inner().unwrap(), &[], vec![]).unwrap_err();
+        assert!(error.contains("has bytes, and is no file"), "{error}");
+    }
+}
+
+#[test]
+fn every_header_has_its_checksum_one_for_the_whole_archive_too() {
+    let mut header = Header::new_ustar();
+    header.set_entry_type(EntryType::XGlobalHeader);
+    header.set_size(0);
+    header.set_cksum();
+    let archive = |header: &Header| [header.as_bytes().as_slice(), &archive([("a", file())])].concat();
+    assert!(unpacked(&archive(&header), &[], vec![]).is_ok());
+    header.as_mut_bytes()[0] ^= 1;
+    let error = unpacked(&archive(&header), &[], vec![]).unwrap_err();
+    assert!(error.contains("a header of it is damaged"), "{error}");
+}
+
+#[test]
 fn paths_are_bounded_one_by_one_and_together() {
     let deep = "a/".repeat(250_000);
     let links: Vec<String> = (0..1_000).map(|number| format!("l{number}")).collect();
