@@ -21,7 +21,7 @@ use crate::{
     check::{Death, Event, NodeIndex},
     env::{Accepted, Env, Kill, LocalFuture, NodeName},
     sim::{
-        choice::{Calm, DecisionLog, Source},
+        choice::{Calm, DecisionLog},
         env::SimEnv,
         network::{Fabric, RawListener, RawStream},
         panics,

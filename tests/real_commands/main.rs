@@ -4,6 +4,7 @@
 mod api;
 mod cluster;
 mod commands;
+mod hostile;
 mod nodes;
 mod refusals;
 mod web;

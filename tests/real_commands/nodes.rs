@@ -84,6 +84,12 @@ impl Nodes {
         self.addresses[number - 1][2]
     }
 
+    /// Where a node takes rows and operations from members.
+    pub(crate) fn doors(&self, number: usize) -> [SocketAddr; 2] {
+        let [rows, operations, _] = self.addresses[number - 1];
+        [rows, operations]
+    }
+
     pub(crate) fn url(&self, number: usize) -> String {
         format!("http://{}", self.api(number))
     }
