@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{NodeIndex, Trace, invariants};
+use super::{NodeIndex, Trace, invariants, marks};
 
 /// A promise that holds of every run.
 pub struct Invariant {
@@ -50,8 +50,22 @@ impl fmt::Display for Violation {
     }
 }
 
+/// What a trace shows.
+pub struct Judged {
+    /// By every invariant, in their order in [`invariants::ALL`].
+    pub judgements: Vec<Judgement>,
+    /// How often each of [`marks::ALL`] was seen.
+    pub marks: Vec<u64>,
+}
+
+/// Judges `trace`, and says what it came to.
+pub fn judge_and_mark(trace: &Trace) -> Judged {
+    let facts = invariants::Facts::gather(trace);
+    let judgements = invariants::ALL.iter().map(|invariant| (invariant.check)(&facts)).collect();
+    Judged { judgements, marks: marks::seen(&facts) }
+}
+
 /// Judges `trace` by every invariant, in their order in [`invariants::ALL`].
 pub fn judge(trace: &Trace) -> Vec<Judgement> {
-    let facts = invariants::Facts::gather(trace);
-    invariants::ALL.iter().map(|invariant| (invariant.check)(&facts)).collect()
+    judge_and_mark(trace).judgements
 }

@@ -9,11 +9,12 @@ mod digest;
 mod event;
 pub mod invariants;
 mod judge;
+pub mod marks;
 mod trace;
 
 pub use self::{
     digest::{FileDigest, FileHasher, TreeDigest, TreeEntry, TreeHasher},
     event::{Death, DeployFacts, Event, Fault, NodeFinal, TailSight},
-    judge::{Invariant, Judgement, Violation, judge},
+    judge::{Invariant, Judged, Judgement, Violation, judge, judge_and_mark},
     trace::{Clock, Entry, NodeIndex, Trace},
 };

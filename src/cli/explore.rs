@@ -29,6 +29,9 @@ pub(super) struct Options {
     /// Runs to make
     #[arg(long, value_name = "N", default_value_t = 3_000, value_parser = whole::<u64>(1..=1_000_000_000_000))]
     runs: u64,
+    /// Fail, with exit code 1, if a mark was never reached: a place in the logic that runs should come to
+    #[arg(long)]
+    all_marks: bool,
     #[command(flatten)]
     jobs: Jobs,
     /// Print one JSON object instead of tables
@@ -49,7 +52,8 @@ pub(super) fn run(options: &Options) -> Result<Exit, Failure> {
     let mut summary = Summary::new(&setup, strategy, seed, &exploration, pace);
     summary.violation = look_into(options, &setup, &exploration)?;
     output::print(&if options.json { json(&summary) } else { render(&summary) })?;
-    Ok(if summary.violation.is_some() { Exit::Violation } else { Exit::Sound })
+    let too_little = options.all_marks && summary.never_reached().next().is_some();
+    Ok(if summary.violation.is_some() || too_little { Exit::Violation } else { Exit::Sound })
 }
 
 fn make_runs(options: &Options, setup: &Setup) -> Result<(Exploration, Pace), Failure> {
@@ -91,7 +95,11 @@ fn json(summary: &Summary) -> String {
 
 /// The tables, then the story, so that it is what is seen last.
 fn render(summary: &Summary) -> String {
-    let mut text = format!("{}\n\n{}\n\n{}\n", overview(summary), faults(summary), invariants(summary));
+    let tables = [overview(summary), faults(summary), marks(summary), invariants(summary)];
+    let mut text = format!("{}\n", tables.join("\n\n"));
+    for mark in summary.never_reached() {
+        text.push_str(&format!("\nNever reached: {} ({})", mark.name, mark.sentence));
+    }
     match &summary.violation {
         None => text.push_str(&format!("\nSound: {} broke no invariant.\n", things(summary.runs, "run"))),
         Some(violation) => {
@@ -137,6 +145,12 @@ fn faults(summary: &Summary) -> String {
     output::table(&["choice", "what it does", "times#", "in runs#"], rows)
 }
 
+fn marks(summary: &Summary) -> String {
+    let rows = summary.marks.iter();
+    let rows = rows.map(|line| vec![line.name.clone(), count(line.times), count(line.runs), line.sentence.clone()]);
+    output::table(&["mark", "times#", "in runs#", "what happens there"], rows)
+}
+
 fn invariants(summary: &Summary) -> String {
     let broken = |name: &str| match &summary.violation {
         Some(violation) if violation.broken.iter().any(|broken| broken == name) => "BROKEN",
@@ -152,7 +166,7 @@ fn invariants(summary: &Summary) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::search::summary::{FaultLine, InvariantLine, ScenarioLine};
+    use crate::search::summary::{FaultLine, InvariantLine, MarkLine, ScenarioLine};
 
     fn summary(violation: Option<ViolationSummary>) -> Summary {
         Summary {
@@ -181,6 +195,14 @@ mod tests {
                     sentence: String::new(),
                     checked: if name == "TAIL" { 0 } else { 2_000 },
                     runs: if name == "TAIL" { 0 } else { 1_000 },
+                })
+                .into(),
+            marks: [("recovered", 12), ("superseded", 0)]
+                .map(|(name, runs)| MarkLine {
+                    name: name.to_owned(),
+                    sentence: format!("{name} it is"),
+                    times: runs,
+                    runs,
                 })
                 .into(),
             violation,

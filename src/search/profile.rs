@@ -29,12 +29,14 @@ impl Frequency {
         }
     }
 
-    /// The frequency of a kind that is on with `density`. Failures are never more than rare, or no run would succeed.
+    /// The frequency of a kind that is on with `density`. Failures are never more than rare, or no run would succeed; but
+    /// those of what is done a few times only would hardly ever happen then.
     fn draw(roll: Roll, effect: Effect, density: Odds) -> Self {
         let on = density.hits;
         let off = density.of - on;
         match effect {
             Effect::Failure => roll.pick(&[(2 * off + on, Self::Off), (on, Self::Rare)]),
+            Effect::Refusal => roll.pick(&[(3 * off + 2 * on, Self::Off), (on, Self::Often)]),
             Effect::Death => roll.pick(&[(2 * off + 2 * on, Self::Off), (on, Self::Often)]),
             _ => {
                 roll.pick(&[(8 * off, Self::Off), (2 * on, Self::Rare), (4 * on, Self::Often), (2 * on, Self::Always)])
@@ -47,7 +49,7 @@ impl Frequency {
 const DENSITIES: [(u32, Odds); 4] = [(1, odds(1, 8)), (1, odds(1, 4)), (3, odds(1, 2)), (3, odds(3, 4))];
 
 /// How many failures of one kind come in a row, where they come so: a device that is full stays full for a while.
-const BURSTS: [(u32, u32); 4] = [(5, 0), (1, 2), (1, 4), (1, 8)];
+const BURSTS: [(u32, u32); 4] = [(3, 0), (1, 2), (1, 4), (1, 8)];
 
 /// Before which of its occurrences a burst begins.
 const BURST_BEGINS_MAX: u32 = 48;
@@ -115,7 +117,7 @@ impl KindProfile {
         match self.effect {
             Effect::Workload if roll.hits(PLAIN_WORKLOAD) => 0,
             Effect::Workload | Effect::Order => roll.below(bound),
-            Effect::Delay | Effect::Cut | Effect::Failure | Effect::Death => {
+            Effect::Delay | Effect::Cut | Effect::Failure | Effect::Refusal | Effect::Death => {
                 let strikes = roll.hits(self.frequency_on(label.node).odds()) || self.is_in_burst(label);
                 if strikes { 1 + roll.below(self.largest(bound)) } else { 0 }
             }

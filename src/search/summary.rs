@@ -14,7 +14,10 @@ use super::{
     strategy::Strategy,
     tally::{Finding, Seen},
 };
-use crate::{check::invariants, sim::choice::Kind};
+use crate::{
+    check::{invariants, marks},
+    sim::choice::Kind,
+};
 
 /// An exploration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -50,6 +53,9 @@ pub struct Summary {
     pub faults: Vec<FaultLine>,
     /// Checks of each invariant.
     pub invariants: Vec<InvariantLine>,
+    /// Places in the logic that it came to; see [`marks`].
+    #[serde(default)]
+    pub marks: Vec<MarkLine>,
     /// What was broken, if anything.
     pub violation: Option<ViolationSummary>,
 }
@@ -98,6 +104,19 @@ pub struct InvariantLine {
     pub sentence: String,
     /// In all.
     pub checked: u64,
+    /// In so many runs.
+    pub runs: u64,
+}
+
+/// How often a mark was seen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MarkLine {
+    /// Its name.
+    pub name: String,
+    /// What has happened where it is seen.
+    pub sentence: String,
+    /// In all.
+    pub times: u64,
     /// In so many runs.
     pub runs: u64,
 }
@@ -168,8 +187,14 @@ impl Summary {
             scenarios: scenario_lines(setup, &tally.scenarios),
             faults: fault_lines(&tally.choices),
             invariants: invariant_lines(&tally.checked),
+            marks: mark_lines(&tally.marks),
             violation: None,
         }
+    }
+
+    /// The marks that no run came to.
+    pub fn never_reached(&self) -> impl Iterator<Item = &MarkLine> {
+        self.marks.iter().filter(|mark| mark.runs == 0)
     }
 }
 
@@ -202,6 +227,17 @@ fn invariant_lines(seen: &[Seen]) -> Vec<InvariantLine> {
         runs: seen.runs,
     };
     invariants::ALL.iter().zip(seen).map(line).collect()
+}
+
+fn mark_lines(seen: &[Seen]) -> Vec<MarkLine> {
+    let seen = seen.iter().copied().chain(std::iter::repeat(Seen::default()));
+    let line = |(mark, seen): (&marks::Mark, Seen)| MarkLine {
+        name: mark.name.to_owned(),
+        sentence: mark.sentence.to_owned(),
+        times: seen.times,
+        runs: seen.runs,
+    };
+    marks::ALL.iter().zip(seen).map(line).collect()
 }
 
 impl ViolationSummary {

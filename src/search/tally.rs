@@ -37,6 +37,8 @@ pub struct Observation {
     choices: Vec<u64>,
     /// How often each invariant was checked.
     checked: Vec<u64>,
+    /// How often each mark was seen.
+    marks: Vec<u64>,
     /// What it broke, if anything.
     pub finding: Option<Finding>,
 }
@@ -53,6 +55,7 @@ impl Observation {
             virtual_time: report.virtual_time,
             choices,
             checked: report.judgements.iter().map(|judgement| judgement.checked).collect(),
+            marks: report.marks.clone(),
             finding,
         }
     }
@@ -96,6 +99,8 @@ pub struct Tally {
     pub choices: Vec<Seen>,
     /// Checks by each of the invariants, in their order.
     pub checked: Vec<Seen>,
+    /// Of each of the marks, in their order.
+    pub marks: Vec<Seen>,
 }
 
 impl Tally {
@@ -108,6 +113,7 @@ impl Tally {
         *slot(&mut self.scenarios, run.scenario) += 1;
         run.choices.iter().enumerate().for_each(|(index, &times)| slot(&mut self.choices, index).add(times));
         run.checked.iter().enumerate().for_each(|(index, &times)| slot(&mut self.checked, index).add(times));
+        run.marks.iter().enumerate().for_each(|(index, &times)| slot(&mut self.marks, index).add(times));
     }
 
     /// Adds the runs that `other` has.
@@ -119,6 +125,7 @@ impl Tally {
         other.scenarios.iter().enumerate().for_each(|(index, runs)| *slot(&mut self.scenarios, index) += runs);
         other.choices.iter().enumerate().for_each(|(index, seen)| slot(&mut self.choices, index).join(*seen));
         other.checked.iter().enumerate().for_each(|(index, seen)| slot(&mut self.checked, index).join(*seen));
+        other.marks.iter().enumerate().for_each(|(index, seen)| slot(&mut self.marks, index).join(*seen));
     }
 }
 
@@ -143,6 +150,7 @@ pub(super) mod tests {
             virtual_time: Duration::from_millis(7),
             choices: vec![index % 2, 1],
             checked: vec![0, index % 4],
+            marks: vec![index % 2],
             finding: None,
         }
     }

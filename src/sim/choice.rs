@@ -45,6 +45,8 @@ pub enum Effect {
     Cut,
     /// Something fails.
     Failure,
+    /// Something fails that a run does a few times at most.
+    Refusal,
     /// Something befalls a node as a whole: it dies, it is cut off, a stranger comes.
     Death,
     /// The story itself differs: not a fault.
@@ -115,19 +117,19 @@ kinds! {
     /// Before which of its reads.
     BlobDamagedAt = "blob-damaged-at", Workload;
     /// A program cannot be started.
-    SpawnFails = "spawn-fails", Failure;
+    SpawnFails = "spawn-fails", Refusal;
     /// A process's output is cut.
     OutputCut = "output-cut", Cut;
     /// A process is slow to write or to end.
     OutputDelay = "output-delay", Delay;
     /// A node's own loader refuses a build that is tried out.
-    LoadRefused = "load-refused", Failure;
+    LoadRefused = "load-refused", Refusal;
     /// The serving part of a node is slow to switch.
     Switch = "switch", Delay;
     /// It cannot switch to a new build.
-    SwitchRefused = "switch-refused", Failure;
+    SwitchRefused = "switch-refused", Refusal;
     /// It says that it switched, and serves the old build.
-    SwitchStale = "switch-stale", Failure;
+    SwitchStale = "switch-stale", Refusal;
     /// A client is slow to upload.
     UploadDelay = "upload-delay", Delay;
     /// A client's upload comes in smaller pieces.

@@ -23,7 +23,7 @@ use super::{
     wire::Wire,
     world::{Spawner, World},
 };
-use crate::check::{Judgement, NodeIndex, Trace, Violation, judge};
+use crate::check::{Judged, Judgement, NodeIndex, Trace, Violation, judge_and_mark};
 
 /// Virtual time after which a run that has not ended is stuck: well beyond the longest time limit of the logic.
 const HORIZON: Duration = Duration::from_secs(24 * 60 * 60);
@@ -59,6 +59,8 @@ pub struct Report {
     pub virtual_time: Duration,
     /// One for each of [`crate::check::invariants::ALL`], in that order.
     pub judgements: Vec<Judgement>,
+    /// How often each of [`crate::check::marks::ALL`] was seen.
+    pub marks: Vec<u64>,
 }
 
 impl Report {
@@ -69,8 +71,8 @@ impl Report {
 
     pub(crate) fn of(world: &World, virtual_time: Duration) -> Self {
         let (trace, choices, draws) = world.take_parts();
-        let judgements = judge(&trace);
-        Self { trace, choices, draws, virtual_time, judgements }
+        let Judged { judgements, marks } = judge_and_mark(&trace);
+        Self { trace, choices, draws, virtual_time, judgements, marks }
     }
 }
 

@@ -123,7 +123,7 @@ struct Rough(Sequence);
 impl Source for Rough {
     fn draw(&mut self, label: Label, bound: u32) -> u32 {
         match label.kind.effect() {
-            Effect::Failure => 0,
+            Effect::Failure | Effect::Refusal => 0,
             Effect::Death if label.node.is_none_or(|node| node == ORIGIN) => 0,
             _ => self.0.draw(label, bound),
         }
