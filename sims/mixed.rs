@@ -15,7 +15,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::{
     check::NodeIndex,
-    deploy::retention::PAYLOADS_KEPT,
+    deploy::retention::{PAYLOAD_BYTES_MAX, PAYLOADS_KEPT},
     env::ExitStatus,
     sim::{
         cluster::{Cluster, Deploy},
@@ -57,6 +57,9 @@ struct Succeeded {
 
 async fn tell(cluster: Cluster) {
     cluster.set(PAYLOADS_KEPT, cluster.choose_from(&[5, 1, 0, 2]));
+    if cluster.choose(6) == 5 {
+        cluster.set(PAYLOAD_BYTES_MAX, 1);
+    }
     install_by_choice(&cluster);
     let readers = (0..cluster.choose(4)).map(|number| reader(&cluster, number)).collect::<Vec<_>>();
     let story = async {

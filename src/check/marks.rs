@@ -16,6 +16,8 @@ pub struct Mark {
     kind: Kind,
     /// How the word of such a sign begins.
     word: &'static str,
+    /// Is it too seldom for an exploration of the default size to be sure of it?
+    pub is_seldom: bool,
 }
 
 /// What kind of sign.
@@ -40,7 +42,14 @@ enum Kind {
 }
 
 const fn mark(name: &'static str, kind: Kind, word: &'static str, sentence: &'static str) -> Mark {
-    Mark { name, sentence, kind, word }
+    Mark { name, sentence, kind, word, is_seldom: false }
+}
+
+impl Mark {
+    const fn seldom(mut self) -> Self {
+        self.is_seldom = true;
+        self
+    }
 }
 
 /// All marks.
@@ -52,19 +61,21 @@ pub const ALL: &[Mark] = &[
     mark("swap-failed", Kind::DeployFails, "swap_failed", "a swap fails on the origin"),
     mark("superseded", Kind::DeployFails, "superseded", "a deploy is overtaken on its own origin"),
     mark("restart-failed", Kind::DeployFails, "restart_failed", "the origin cannot serve the new build"),
-    mark("restart-stale", Kind::DeployFails, "restart_stale", "the origin serves the old build after its restart"),
+    mark("restart-stale", Kind::DeployFails, "restart_stale", "the origin serves the old build after its restart")
+        .seldom(),
     mark("end-refused", Kind::DeployFails, "store_refused", "the store refuses a row's beginning or end for good"),
     mark("row-never-came", Kind::PeerFails, "row_timeout", "a peer waits for a row in vain"),
-    mark("payload-never-came", Kind::PeerFails, "payload_timeout", "a peer waits for the row's payload in vain"),
+    mark("payload-never-came", Kind::PeerFails, "payload_timeout", "a peer waits for the row's payload in vain")
+        .seldom(),
     mark("peer-install-failed", Kind::PeerFails, "install_failed", "an installer fails on a peer"),
     mark("peer-swap-failed", Kind::PeerFails, "swap_failed", "a swap fails on a peer"),
     mark("peer-superseded", Kind::PeerFails, "superseded", "a deploy is overtaken on a peer"),
-    mark("row-over-before", Kind::PeerFails, "already_over", "a deploy is over before its peer began"),
+    mark("row-over-before", Kind::PeerFails, "already_over", "a deploy is over before its peer began").seldom(),
     mark("payload-broken", Kind::PeerFails, "payload_incomplete", "a peer cannot read the payload to its end"),
     mark("peer-restart-failed", Kind::RestartFails, "restart", "a peer does not come to serve the new build"),
     mark("peer-unreached", Kind::Outcome, "connect_failed", "a peer cannot be reached for the operation"),
     mark("peer-went-away", Kind::Outcome, "connection_", "a peer is gone, or silent, before it has answered"),
-    mark("rollout-stopped", Kind::Outcome, "restart_stopped", "a rolling restart stops at a failure"),
+    mark("rollout-stopped", Kind::Outcome, "restart_stopped", "a rolling restart stops at a failure").seldom(),
     mark("progress-put-refused", Kind::LetPass, "a progress put", "a progress put is refused, and nothing comes of it"),
     mark("end-put-again", Kind::LetPass, "a try of the terminal put", "the terminal put is tried again"),
     mark("end-put-later", Kind::LetPass, "the end of deployment", "a row's end is put in the background until it is"),
@@ -78,11 +89,12 @@ pub const ALL: &[Mark] = &[
     mark("recovered", Kind::RowEnds, "origin_restarted", "a deploy that its origin's death interrupted is ended"),
     mark("older-row-came-late", Kind::Seen, "older row", "a row arrives behind a newer version, and is not taken"),
     mark("tail-ended", Kind::Seen, "tail ended", "a tail comes to the end of its deployment"),
-    mark("tail-truncated", Kind::Seen, "tail truncated", "a tail lags behind what the log keeps"),
+    mark("tail-truncated", Kind::Seen, "tail truncated", "a tail lags behind what the log keeps").seldom(),
     mark("download-failed", Kind::Seen, "download failed", "a download is refused or breaks off"),
     mark("rollback", Kind::Seen, "rollback", "an earlier payload is deployed again"),
     mark("members-changed", Kind::Seen, "members", "the membership changes"),
-    mark("lines-left-out", Kind::Seen, "lines left out", "more is printed than its origin's subscribers are told"),
+    mark("lines-left-out", Kind::Seen, "lines left out", "more is printed than its origin's subscribers are told")
+        .seldom(),
 ];
 
 /// How often each of [`ALL`] was seen.

@@ -36,7 +36,7 @@ impl Frequency {
         let off = density.of - on;
         match effect {
             Effect::Failure => roll.pick(&[(2 * off + on, Self::Off), (on, Self::Rare)]),
-            Effect::Refusal => roll.pick(&[(3 * off + 2 * on, Self::Off), (on, Self::Often)]),
+            Effect::Refusal => roll.pick(&[(4 * off + 4 * on, Self::Off), (2 * on, Self::Often), (on, Self::Always)]),
             Effect::Death => roll.pick(&[(2 * off + 2 * on, Self::Off), (on, Self::Often)]),
             _ => {
                 roll.pick(&[(8 * off, Self::Off), (2 * on, Self::Rare), (4 * on, Self::Often), (2 * on, Self::Always)])

@@ -119,6 +119,9 @@ pub struct MarkLine {
     pub times: u64,
     /// In so many runs.
     pub runs: u64,
+    /// See [`marks::Mark::is_seldom`].
+    #[serde(default)]
+    pub is_seldom: bool,
 }
 
 /// A violation.
@@ -236,6 +239,7 @@ fn mark_lines(seen: &[Seen]) -> Vec<MarkLine> {
         sentence: mark.sentence.to_owned(),
         times: seen.times,
         runs: seen.runs,
+        is_seldom: mark.is_seldom,
     };
     marks::ALL.iter().zip(seen).map(line).collect()
 }

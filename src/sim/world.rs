@@ -110,8 +110,10 @@ impl World {
         (self.elapsed)()
     }
 
-    /// What a node's wall clock shows now, epoch ms. The design claims to survive clocks that differ and that jump, in
-    /// either direction: what is newer is told by stamps, how long something takes by a clock that only ticks.
+    /// What a node's wall clock shows now, epoch ms. The design claims to survive clocks that differ and that jump by
+    /// hours, in either direction: which build is newer is told by stamps, how long something takes by a clock that only
+    /// ticks. A jump of days may let retention think that an old deployment's peers are done; and lists are in the order of
+    /// the times that rows show, which are their origins'.
     pub fn wall_clock_ms(&self, node: NodeIndex) -> u64 {
         let skew_ms = self.skews_ms[usize::from(node.0)].get();
         EPOCH_MS.saturating_add_signed(skew_ms) + self.elapsed().as_millis() as u64
@@ -162,7 +164,9 @@ impl World {
     /// A life of `node` begins: will it end early, and when?
     pub fn begin_life(&self, node: NodeIndex) {
         self.lives.begin(node);
-        self.set_clock(node, skew_ms(self.draw(Some(node), Kind::ClockSkew, SKEW_BOUND)));
+        if !self.lives.healed() {
+            self.set_clock(node, skew_ms(self.draw(Some(node), Kind::ClockSkew, SKEW_BOUND)));
+        }
         let strikes = |kind, bound| Some(self.draw(Some(node), kind, bound)).filter(|value| *value > 0);
         let at = |kind| step(self.draw(Some(node), kind, STEP_BOUND));
         let death = strikes(Kind::Crash, 2).map(|_| (Turn::Death, at(Kind::CrashAt)));

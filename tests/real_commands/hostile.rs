@@ -82,7 +82,7 @@ fn archives_that_would_harm_are_refused_by_name_and_leave_nothing() {
             raw(builder, header(EntryType::Regular, 0), &format!("package/{number}"), b"");
         }
     });
-    // It announces 9 GiB of zeros, and would keep its word.
+    // It announces 9 GiB of zeros, and is not waited for.
     let bomb = with(|builder| {
         let mut header = header(EntryType::Regular, 9 << 30);
         header.set_path("package/zeros").unwrap();
@@ -105,7 +105,7 @@ fn archives_that_would_harm_are_refused_by_name_and_leave_nothing() {
         ("a bomb", zipped(&bomb), "package/zeros"),
         ("no archive", vec![0x5a; 10_000], "cannot unpack"),
     ];
-    let before = all_below(nodes.folder.path()).len();
+    let before = all_below(nodes.folder.path());
     for (name, payload, says) in archives {
         let answer = web::deploy(nodes.api(1), "plain", &payload, OBJECT);
         let (status, message) = answer.refusal();
@@ -118,9 +118,11 @@ fn archives_that_would_harm_are_refused_by_name_and_leave_nothing() {
         assert_eq!(nodes.remains(1), [""; 0].map(PathBuf::from), "{name}");
         assert!(!outside.exists(), "{name}");
     }
-    // Nor does anything lie anywhere else; the store may have grown a directory of its own.
+    // Nor does anything lie anywhere else: only the emptied directory of the project's builds is new, if anything.
     let left = all_below(nodes.folder.path());
-    assert!(left.len() <= before + 4 && !left.iter().any(|path| path.ends_with("evil.js")), "{left:?}");
+    let new = left.iter().filter(|path| !before.contains(path));
+    let new: Vec<_> = new.filter(|path| !path.ends_with("builds/plain") && !path.ends_with("store/unpacked")).collect();
+    assert!(new.is_empty(), "{new:?}");
     let answer = web::deploy(nodes.api(1), "plain", &archive(&[("index.js", "1;\n")]), OBJECT);
     assert_eq!(answer.status, 200, "it serves on: {answer:?}");
 }
@@ -130,9 +132,9 @@ fn crowds_and_nonsense_at_the_doors_of_members_keep_no_member_out() {
     let nodes = Nodes::start(2);
     let mut crowd = Vec::new();
     for door in nodes.doors(2) {
-        for number in 0..500 {
-            // Some find the door shut: the crowd before them has not been sent away yet.
-            let Ok(mut stream) = TcpStream::connect(door) else { continue };
+        // Three times as many as may stand there at once.
+        for number in 0..200 {
+            let mut stream = TcpStream::connect(door).unwrap();
             let said: &[u8] = match number % 4 {
                 0 => b"",
                 1 => b"drydock1",

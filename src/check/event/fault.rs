@@ -56,11 +56,6 @@ pub enum Fault {
         /// For how long, milliseconds.
         ms: u64,
     },
-    /// The node's wall clock shows another time from now on.
-    ClockSet {
-        /// How far it is from the true time, milliseconds.
-        ms: i64,
-    },
     /// A connection that the node had made breaks.
     Reset {
         /// To whom.
@@ -79,6 +74,11 @@ pub enum Fault {
         what: Cow<'static, str>,
         /// What the system says.
         cause: String,
+    },
+    /// The node's wall clock shows another time from now on.
+    ClockSet {
+        /// How far it is from the true time, milliseconds.
+        ms: i64,
     },
 }
 

@@ -153,9 +153,9 @@ impl<'a> Wait<'a> {
             operation,
             began_ms,
             timeout_ms,
-            came_behind_the_last_look: came
-                .zip(reads.last())
-                .is_some_and(|(shown, (look, _))| shown.at > *look && facts.at_ms(shown.at) == deadline_ms),
+            came_behind_the_last_look: came.zip(reads.last()).is_some_and(|(shown, (look, _))| {
+                shown.at > *look && [shown.at, *look].iter().all(|at| facts.at_ms(*at) == deadline_ms)
+            }),
             came_ms: came.map(|shown| facts.at_ms(shown.at)),
             found_ms: found.map(|(at, _)| facts.at_ms(*at)),
             ended: operation.answered.as_ref().map(|(at, _)| (*at, facts.at_ms(*at))),

@@ -145,6 +145,19 @@ fn blames_damage(facts: &Facts<'_>, deploy: &Deploy, at: At) -> bool {
     blames_payload && facts.failed_between(deploy.origin, "blob-damaged", deploy.requested, at)
 }
 
+/// Was another deploy at work on its origin before `at`?
+fn has_company(facts: &Facts<'_>, deploy: &Deploy, at: At) -> bool {
+    let overlaps = |begun: At, ended: Option<At>| begun < at && ended.is_none_or(|ended| ended > deploy.requested);
+    let own = facts.deploys.iter().any(|other| {
+        let ended = other.answer.as_ref().map(|(ended, _)| *ended);
+        other.origin == deploy.origin && other.id != deploy.id && overlaps(other.requested, ended)
+    });
+    own || facts.operations.iter().any(|operation| {
+        let ended = operation.answered.as_ref().map(|(ended, _)| *ended);
+        operation.node == deploy.origin && overlaps(operation.received, ended)
+    })
+}
+
 /// Does a rollback say that it waited in vain for the payload that it was to bring back? So it does if its node did not hold
 /// that payload whole to the end.
 fn misses_earlier_payload(facts: &Facts<'_>, deploy: &Deploy, at: At, failure: &Value) -> bool {
@@ -173,8 +186,11 @@ fn names_no_failure<'a>(facts: &Facts<'_>, deploy: &Deploy, at: At, failure: &Va
     if known || !facts.peers_asked(deploy, at).is_empty() || bad_exit(facts, deploy.id?, deploy.origin, at).is_some() {
         return None;
     }
-    // A program that could not be started may have been another deploy's.
-    let exits = facts.process_exits(deploy.id?, deploy.origin, at);
+    // A program that could not be started may have been another deploy's, where there is one.
+    let exits = match has_company(facts, deploy, at) {
+        true => facts.process_exits(deploy.id?, deploy.origin, at),
+        false => Vec::new(),
+    };
     let names_exit = exits.into_iter().filter_map(told_of_exit).any(|exit| message(failure).contains(&exit));
     if blames_damage(facts, deploy, at) || names_exit || misses_earlier_payload(facts, deploy, at, failure) {
         return None;

@@ -67,14 +67,18 @@ fn is_older_than_what_it_follows<'a>(facts: &Facts<'_>, deploy: &Deploy) -> Opti
         let shown = other.key().and_then(|key| facts.row_at(deploy.origin, &key, deploy.requested));
         shown.map(|shown| shown.at)
     };
+    let created = deploy.key().and_then(|key| facts.puts.iter().find(|put| put.key == key)).map(|put| put.started);
     // A tree may be of several deploys.
     let of_tree = |other: &Deploy| facts.deploys.iter().filter(|any| any.asked.tree == other.asked.tree).count();
     let had_build = |other: &Deploy| {
         let same_project = other.asked.project == deploy.asked.project && of_tree(other) == 1;
         let lives = same_project.then(|| facts.lives(deploy.origin, &deploy.asked.project))?;
         let (at, tree) = lives.into_iter().rfind(|(at, _)| *at < deploy.requested)?;
-        // It may have gone with the power.
-        (tree == other.asked.tree && facts.first_crash(deploy.origin, at, deploy.requested).is_none()).then_some(at)
+        // It may have gone with the power, or been taken back; and a disk that fails does not tell its age.
+        let is_there = facts.first_crash(deploy.origin, at, deploy.requested).is_none()
+            && !facts.swap_was_undone(deploy.origin, &deploy.asked.project, at, deploy.requested)
+            && !facts.failed_between(deploy.origin, "disk-fails", deploy.requested, created?);
+        (tree == other.asked.tree && is_there).then_some(at)
     };
     let others = facts.deploys.iter().filter(|other| other.requested < deploy.requested && other.id != deploy.id);
     let mut newer = others.filter(|other| facts.age(other).is_some_and(|other| other > age));

@@ -7,7 +7,7 @@ use super::{
     verdict::{Finding, Inquiry},
 };
 use crate::{
-    check::{Clock, Event, Invariant, Judgement, NodeIndex, TailSight},
+    check::{Clock, Event, Fault, Invariant, Judgement, NodeIndex, TailSight},
     env::{Journal, Key},
 };
 
@@ -21,6 +21,9 @@ pub(super) const FRESH: Invariant = Invariant {
 
 /// What is done at once takes no longer than this, milliseconds, delays by faults apart.
 const AT_ONCE_MS: u64 = 5;
+
+/// Kinds of fault that make a read of the table take longer.
+const READ_DELAYS: [&str; 2] = ["get", "get-answer"];
 
 /// The pause of a reader behind a read that was refused.
 const PAUSE_AFTER_REFUSAL_MS: u64 = 100;
@@ -140,12 +143,26 @@ fn ended(facts: &Facts<'_>, node: NodeIndex, put: &Put) -> Option<At> {
     })
 }
 
+/// For how much longer than to `due` faults keep those who were reading the table of a node by then.
+fn read_under_way_ms(facts: &Facts<'_>, node: NodeIndex, from: At, due: At) -> u64 {
+    let due_ms = facts.at_ms(due);
+    let left = facts.faults_on(node, from, due).filter_map(|(at, entry)| {
+        let takes_ms = match &entry.event {
+            Event::Fault(Fault::Delayed { what, ms }) if READ_DELAYS.contains(&&**what) => *ms,
+            Event::Fault(fault) if fault.failed() == Some("get-refused") => PAUSE_AFTER_REFUSAL_MS,
+            _ => return None,
+        };
+        (facts.at_ms(at) + takes_ms).checked_sub(due_ms)
+    });
+    left.sum()
+}
+
 /// What faults cost those who read the table of a node: a read that is refused is tried again after a pause.
 fn read_delays_ms(facts: &Facts<'_>, node: NodeIndex, from: At, to: At) -> u64 {
     let refusals = facts.between(from, to).filter(|(_, entry)| {
         entry.node == Some(node) && matches!(&entry.event, Event::Fault(fault) if fault.failed() == Some("get-refused"))
     });
-    facts.delayed_ms(node, &["get", "get-answer"], from, to) + refusals.count() as u64 * PAUSE_AFTER_REFUSAL_MS
+    facts.delayed_ms(node, &READ_DELAYS, from, to) + refusals.count() as u64 * PAUSE_AFTER_REFUSAL_MS
 }
 
 /// A tail that does not pause.
@@ -186,8 +203,8 @@ fn is_seen_late<'a>(facts: &Facts<'_>, course: &Course<'_>, tail: &Tail<'_>, seq
     let due = event.at.max(before);
     let until = next.unwrap_or(facts.end()).min(course.life_end(facts, before));
     let late = facts.at_ms(until).saturating_sub(facts.at_ms(due));
-    // The read that it was in the midst of may have begun before the event.
-    let is_late = late > AT_ONCE_MS && late > AT_ONCE_MS + read_delays_ms(facts, tail.node, before, until);
+    let excused = || read_delays_ms(facts, tail.node, due, until) + read_under_way_ms(facts, tail.node, before, due);
+    let is_late = late > AT_ONCE_MS && late > AT_ONCE_MS + excused();
     is_late.then(|| Finding {
         kind: "a tail on the origin sees late",
         at: until,

@@ -170,16 +170,19 @@ fn failed_for_nothing<'a>(facts: &Facts<'_>, deploy: &Deploy, at: At) -> Option<
         .into_iter()
         .all(|node| runs(facts, deploy, node, at) && is_served(facts, deploy, node, at));
     let peers = facts.peers_expected(deploy, at);
-    let all_say_success =
-        peers.iter().all(|peer| row.outcome(&facts.name(*peer)).iter().any(|outcome| outcome["status"] == "success"));
+    let all_say_success = peers.iter().all(|peer| {
+        let outcomes = row.outcome(&facts.name(*peer));
+        outcomes.iter().any(|outcome| deploy.asked.ignore_replication_errors || outcome["status"] == "success")
+    });
     // A build that is live and may not survive a power loss is no success.
     let not_durable = deploy.failure().is_some_and(|(_, failure)| failure["code"] == "swap_failed")
         && facts.lives(deploy.origin, &deploy.asked.project).iter().any(|(live, tree)| {
             *tree == deploy.asked.tree && facts.failed_between(deploy.origin, "disk-fails", *live, at)
         });
     // A success that the store did not take is told as a failure, and the row may end as one before that is told.
-    let success_is_kept = || facts.ends_of(&key).any(|put| put.row.status == "success" && put.committed.is_some());
-    let not_kept = facts.refused_ends(&key, at) > 0 && !success_is_kept();
+    let mut successes = facts.ends_of(&key).filter(|put| put.row.status == "success");
+    let not_kept = successes.clone().any(|put| put.refused.is_some_and(|refused| refused < at))
+        && !successes.any(|put| put.committed.is_some());
     (all_run && all_say_success && !not_durable && !not_kept).then(|| Finding {
         kind: "failure, but every node runs the payload",
         at,

@@ -101,8 +101,11 @@ impl Facts<'_> {
                 Event::Connecting { to, port: Port::Operations } if entry.node == Some(deploy.origin) => Some(*to),
                 _ => None,
             });
-        // A deploy that is for its origin alone asks nobody; another one beside it may.
-        let mut asked: Vec<_> = asked.filter(|_| deploy.asked.replicated).collect();
+        // A deploy that is for its origin alone asks nobody; another one beside it may. What reached a peer was asked.
+        let reached = |peer: &NodeIndex| {
+            self.operations.iter().any(|operation| Some(operation.id) == deploy.id && operation.node == *peer)
+        };
+        let mut asked: Vec<_> = asked.filter(|peer| deploy.asked.replicated || reached(peer)).collect();
         asked.sort();
         asked.dedup();
         asked

@@ -380,7 +380,7 @@ impl<'a> Facts<'a> {
     }
 
     /// The puts that were to end a row.
-    pub fn ends_of<'f>(&'f self, key: &'f Key) -> impl Iterator<Item = &'f Put> {
+    pub fn ends_of<'f>(&'f self, key: &'f Key) -> impl Iterator<Item = &'f Put> + Clone {
         self.puts.iter().filter(move |put| put.key == *key && put.row.is_terminal())
     }
 
