@@ -163,6 +163,7 @@ mod tests {
             scenarios: Vec::new(),
             faults: Vec::new(),
             invariants: Vec::new(),
+            marks: Vec::new(),
             violation: (!broken.is_empty()).then_some(violation),
         }))
     }
