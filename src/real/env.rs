@@ -5,7 +5,7 @@ use std::{
     collections::BTreeMap,
     fs, io,
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     rc::Rc,
     time::{Duration, SystemTime},
 };
@@ -116,6 +116,8 @@ impl RealEnv {
         let table = RealTable::open(config.name.clone(), &store.join("rows.redb"), recorder.clone())?;
         let blobs = RealBlobs::open(store.join("blobs"), recorder.clone()).map_err(failed)?;
         let trees = Trees::new(root.clone(), recorder.clone());
+        // The names of what has just been made are durable before anything is stored under them.
+        sync_dir(&store).map_err(failed)?;
         trace::begin(&recorder, &trees, &config, table.rows()?, &store.join("blobs")).map_err(failed)?;
         let journal = JournalFile::open(&root).map_err(failed)?;
         Ok(Self(Rc::new(Node {
@@ -157,11 +159,27 @@ fn check(config: &Config) -> Result<(), StartError> {
     member.then_some(()).ok_or_else(|| StartError::NotAMember(config.name.clone()))
 }
 
+/// Makes a directory, and those above it that are missing, durably.
+fn make_dir(directory: &Path) -> io::Result<()> {
+    if directory.is_dir() {
+        return Ok(());
+    }
+    let parent = directory.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    make_dir(parent)?;
+    match fs::create_dir(directory) {
+        // Another node of the same place has made it.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && directory.is_dir() => {}
+        made => made?,
+    }
+    sync_dir(parent)
+}
+
 /// Makes a node's directory, durably, for nobody else to look into; returns the file whose lock says that it is in use.
-fn prepare(directory: &std::path::Path) -> io::Result<fs::File> {
+fn prepare(directory: &Path) -> io::Result<fs::File> {
     use std::os::unix::fs::PermissionsExt;
-    fs::create_dir_all(directory.join("store"))?;
+    make_dir(directory)?;
     fs::set_permissions(directory, fs::Permissions::from_mode(0o700))?;
+    make_dir(&directory.join("store"))?;
     sync_dir(directory)?;
     fs::OpenOptions::new().create(true).truncate(false).write(true).open(directory.join("store/lock"))
 }
