@@ -21,6 +21,7 @@ use super::{
 use crate::{
     check::{Event, Fault, NodeIndex},
     env::{BlobId, NodeName},
+    real::journal::move_away,
 };
 
 /// How long a trace may become before its lines are moved to the other file.
@@ -203,7 +204,7 @@ impl Log {
         if self.bytes < FILE_BYTES_MAX {
             return Ok(());
         }
-        fs::rename(directory.join(FILE), directory.join(FILE_BEFORE))?;
+        move_away(&directory.join(FILE), &directory.join(FILE_BEFORE))?;
         *self = Self { gap: self.gap.take(), ..Self::open(directory)? };
         self.append(&encode(&Line { at_ns: Stamp::now(), what: What::GoesOn })?)
     }
@@ -262,5 +263,16 @@ mod tests {
             assert_eq!(read.holes.len(), holes, "{:?}", read.holes);
             assert_eq!(read.lives.iter().map(|life| life.lines.len()).sum::<usize>(), 2 * (1 - holes));
         }
+    }
+
+    #[test]
+    fn a_trace_whose_fresh_file_could_not_be_opened_goes_on_when_it_can() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut log = begun(directory.path());
+        log.bytes = FILE_BYTES_MAX;
+        fs::rename(directory.path().join(FILE), directory.path().join(FILE_BEFORE)).unwrap();
+        happens(&mut log, directory.path());
+        let read = reading::read(directory.path()).unwrap();
+        assert_eq!((read.lives[0].lines.len(), &read.holes[..]), (1, &[][..]));
     }
 }
