@@ -205,7 +205,7 @@ impl Disk for RealDisk {
     async fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let (full_from, full_to) = (self.at(from)?, self.at(to)?);
         let (disk, from, to) = (self.clone(), from.to_owned(), to.to_owned());
-        to_its_end(async move {
+        to_its_end(&self.recorder, "rename", async move {
             let tree = disk.trees.made_live_by(&from, &to).await;
             disk.on_disk(move || fs::rename(full_from, full_to)).await?;
             disk.trees.renamed(&from, &to, tree).await;
@@ -217,7 +217,7 @@ impl Disk for RealDisk {
     async fn remove_all(&self, path: &Path) -> io::Result<()> {
         let full = self.at(path)?;
         let (disk, path) = (self.clone(), path.to_owned());
-        to_its_end(async move {
+        to_its_end(&self.recorder, "removal", async move {
             if disk.on_disk(move || remove_all(&full)).await? {
                 disk.trees.removed(&path).await;
             }

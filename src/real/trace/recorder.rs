@@ -14,6 +14,8 @@ use std::{
     rc::Rc,
 };
 
+use tokio::sync::watch;
+
 use super::{
     line::{ClientAct, FILE, FILE_BEFORE, Life, Line, Stamp, What},
     payloads::Payload,
@@ -41,6 +43,8 @@ struct Shared {
     clients: Cell<u32>,
     /// The most that each queue has held in this life.
     held: RefCell<BTreeMap<&'static str, usize>>,
+    /// What the first task that panicked in this life said.
+    panicked: watch::Sender<Option<String>>,
 }
 
 /// The file that lines go to.
@@ -71,6 +75,7 @@ impl Recorder {
             processes: Cell::default(),
             clients: Cell::default(),
             held: RefCell::default(),
+            panicked: watch::Sender::default(),
         })))
     }
 
@@ -102,6 +107,22 @@ impl Recorder {
     /// A device of this machine has failed.
     pub(in crate::real) fn broke(&self, what: &'static str, cause: &dyn std::fmt::Display) {
         self.record(&Event::Fault(Fault::Broke { what: what.into(), cause: cause.to_string() }));
+    }
+
+    /// A task has panicked.
+    pub(in crate::real) fn panicked(&self, task: String, message: String) {
+        let said = format!("{task}: {message}");
+        self.record(&Event::TaskPanicked { task, message });
+        self.0.panicked.send_modify(|first| {
+            first.get_or_insert(said);
+        });
+    }
+
+    /// Resolves when a task has panicked, with its name and what it said.
+    pub(in crate::real) async fn panic(&self) -> String {
+        let mut panicked = self.0.panicked.subscribe();
+        let first = panicked.wait_for(Option::is_some).await.expect("the sender lives as long as this handle");
+        first.clone().expect("it was waited for")
     }
 
     /// Something of this node's is not in its trace.
