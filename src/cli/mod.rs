@@ -165,7 +165,7 @@ fn report_panic(info: &PanicHookInfo<'_>) {
     output::error_line(&format!("panic at {place}: please report it with the command line"));
     let backtrace = Backtrace::capture();
     if backtrace.status() == BacktraceStatus::Captured {
-        output::error_line(&backtrace.to_string());
+        backtrace.to_string().lines().for_each(output::error_line);
     }
 }
 

@@ -19,9 +19,10 @@ pub(super) fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
-/// Writes a line of ours to standard error; if that is closed, nobody wants to know.
+/// Writes a line of ours to standard error, which may tell what another machine said; if that is closed, nobody wants to
+/// know.
 pub(super) fn error_line(text: &str) {
-    let _ = writeln!(io::stderr(), "drydock: {text}");
+    let _ = writeln!(io::stderr(), "drydock: {}", printable(text));
 }
 
 /// Says why a command failed, and how to exit.
@@ -118,7 +119,6 @@ pub(super) fn duration(seconds: f64) -> String {
 }
 
 /// What another machine said, as it may stand on a terminal: what would steer it is written out.
-#[cfg(feature = "real")]
 pub(super) fn printable(text: &str) -> String {
     let mut printable = String::with_capacity(text.len());
     for character in text.chars() {
@@ -144,6 +144,11 @@ mod tests {
     #[test]
     fn thousands_are_kept_apart() {
         assert_eq!([0, 999, 1_000, 12_345, 1_234_567].map(count), ["0", "999", "1,000", "12,345", "1,234,567"]);
+    }
+
+    #[test]
+    fn what_would_steer_a_terminal_is_written_out() {
+        assert_eq!(printable("a\tb\u{1b}[2J\u{9b}c\r\n"), "a\tb\\u{1b}[2J\\u{9b}c\\r\\n");
     }
 
     #[test]

@@ -124,6 +124,9 @@ impl<'a, B: Blobs> BlobStream<'a, B> {
     }
 
     fn unavailable(&self, state: &BlobState) -> BlobReadError {
+        if self.budget.remaining().is_zero() {
+            return BlobReadError::Unavailable { id: self.id, why: self.late(state) };
+        }
         let why = match state {
             BlobState::Missing => "its transfer has not begun".to_owned(),
             BlobState::Failed { cause } => format!("its transfer failed: {cause}"),
@@ -132,6 +135,16 @@ impl<'a, B: Blobs> BlobStream<'a, B> {
             }
         };
         BlobReadError::Unavailable { id: self.id, why }
+    }
+
+    /// More may come, and nobody waits for it: that is no fault of the transfer.
+    fn late(&self, state: &BlobState) -> String {
+        let arrived = match state {
+            BlobState::Missing | BlobState::Failed { .. } => 0,
+            BlobState::Writing { bytes } | BlobState::Complete { bytes } => *bytes,
+        };
+        let seconds = self.budget.timeout().as_secs_f64();
+        format!("{arrived} bytes have arrived, and the {seconds} s of `deployment_timeout` are over: set a longer one")
     }
 
     fn failed(&self, error: &BlobError) -> BlobReadError {

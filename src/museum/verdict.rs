@@ -162,6 +162,7 @@ mod tests {
             pace: Pace { seconds: 0.5, cpu_seconds: None, memory_bytes_max: None, runs_per_second: 8.0 },
             scenarios: Vec::new(),
             faults: Vec::new(),
+            marks: Vec::new(),
             invariants: Vec::new(),
             marks: Vec::new(),
             violation: (!broken.is_empty()).then_some(violation),

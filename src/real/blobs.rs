@@ -296,7 +296,7 @@ impl RealBlobs {
             drop(turn);
             Ok(())
         };
-        to_its_end(work).await
+        to_its_end(&self.recorder, "reading of what was deleted", work).await
     }
 
     async fn read_part(&self, id: BlobId, offset: u64, bytes_max: usize) -> Result<Bytes, BlobError> {

@@ -4,6 +4,8 @@ use std::io;
 
 use tokio::sync::oneshot;
 
+use super::{env::spawn_watched, trace::Recorder};
+
 /// Runs `work` on a thread of the runtime's, and waits for it. Work that has begun is done to its end, whoever waits.
 ///
 /// # Panics
@@ -20,11 +22,39 @@ pub(crate) async fn blocking<T: Send + 'static>(
 }
 
 /// Does `work` as a task of its own, and waits for it: a caller that leaves does not leave it half done.
-pub(super) async fn to_its_end<T: 'static>(work: impl Future<Output = io::Result<T>> + 'static) -> io::Result<T> {
+///
+/// # Panics
+/// When `work` does, as [`blocking`].
+pub(super) async fn to_its_end<T: 'static>(
+    recorder: &Recorder,
+    what: &str,
+    work: impl Future<Output = T> + 'static,
+) -> T {
     let (tx, rx) = oneshot::channel();
-    super::env::spawn(async move {
+    spawn_watched(recorder, what, async move {
         // Who asked may have left.
         let _ = tx.send(work.await);
     });
-    rx.await.unwrap_or_else(|_| Err(io::Error::other("the node is shutting down")))
+    // A node that stops polls nobody any more.
+    rx.await.unwrap_or_else(|_| panic!("{what} panicked"))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::task::LocalSet;
+
+    use super::*;
+
+    #[test]
+    fn work_that_panics_is_told_though_nobody_waits_for_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let recorder = Recorder::open(directory.path(), Vec::new()).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let told = LocalSet::new().block_on(&runtime, async {
+            let work = to_its_end::<()>(&recorder, "a commit", async { panic!("of no avail") });
+            assert!(futures_util::poll!(std::pin::pin!(work)).is_pending());
+            recorder.panic().await
+        });
+        assert_eq!(told, "a commit: of no avail");
+    }
 }

@@ -3,7 +3,7 @@
 use std::{
     fs, io,
     io::{Read, Write},
-    os::unix::fs::{FileExt, OpenOptionsExt},
+    os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt},
     path::{Component, Path, PathBuf},
     sync::Arc,
 };
@@ -103,10 +103,39 @@ fn look(path: &Path) -> io::Result<Option<fs::Metadata>> {
 fn remove_all(path: &Path) -> io::Result<bool> {
     match look(path)? {
         None => return Ok(false),
-        Some(found) if found.is_dir() => fs::remove_dir_all(path)?,
+        Some(found) if found.is_dir() => remove_tree(path)?,
         Some(_) => fs::remove_file(path)?,
     }
     Ok(true)
+}
+
+/// Removes a directory. An installer may have left some below it that let nobody in.
+fn remove_tree(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            let_owner_in(path)?;
+            fs::remove_dir_all(path)
+        }
+        removed => removed,
+    }
+}
+
+/// The rights to look into a directory, and to remove what stands there.
+const OWNER_MAY_ALL: u32 = 0o700;
+
+/// Gives the owner all rights to a directory and to those below it.
+fn let_owner_in(path: &Path) -> io::Result<()> {
+    let mode = fs::symlink_metadata(path)?.permissions().mode();
+    if mode & OWNER_MAY_ALL != OWNER_MAY_ALL {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode | OWNER_MAY_ALL))?;
+    }
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            let_owner_in(&entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 fn read_file(path: &Path, bytes_max: u64) -> io::Result<Bytes> {
@@ -176,7 +205,7 @@ impl Disk for RealDisk {
     async fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let (full_from, full_to) = (self.at(from)?, self.at(to)?);
         let (disk, from, to) = (self.clone(), from.to_owned(), to.to_owned());
-        to_its_end(async move {
+        to_its_end(&self.recorder, "rename", async move {
             let tree = disk.trees.made_live_by(&from, &to).await;
             disk.on_disk(move || fs::rename(full_from, full_to)).await?;
             disk.trees.renamed(&from, &to, tree).await;
@@ -188,7 +217,7 @@ impl Disk for RealDisk {
     async fn remove_all(&self, path: &Path) -> io::Result<()> {
         let full = self.at(path)?;
         let (disk, path) = (self.clone(), path.to_owned());
-        to_its_end(async move {
+        to_its_end(&self.recorder, "removal", async move {
             if disk.on_disk(move || remove_all(&full)).await? {
                 disk.trees.removed(&path).await;
             }
@@ -250,5 +279,42 @@ impl File for RealFile {
     async fn sync(&mut self) -> io::Result<()> {
         let file = Arc::clone(&self.file);
         self.disk.on_disk(move || file.sync_all()).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A directory with a file in each of two below it, that only its owner's rights keep anybody out of.
+    fn locked() -> tempfile::TempDir {
+        let place = tempfile::tempdir().unwrap();
+        for (name, mode) in [("read-only", 0o500), ("closed", 0o000)] {
+            let directory = place.path().join("tree").join(name);
+            fs::create_dir_all(directory.join("below")).unwrap();
+            fs::write(directory.join("below/file"), "").unwrap();
+            fs::set_permissions(directory, fs::Permissions::from_mode(mode)).unwrap();
+        }
+        fs::set_permissions(place.path().join("tree"), fs::Permissions::from_mode(0o500)).unwrap();
+        place
+    }
+
+    #[test]
+    fn a_directory_that_lets_nobody_in_is_removed() {
+        let place = locked();
+        assert!(remove_all(&place.path().join("tree")).unwrap());
+        assert!(!place.path().join("tree").exists());
+    }
+
+    #[test]
+    fn the_owner_is_let_into_all_directories_and_no_file_is_touched() {
+        let place = locked();
+        let tree = place.path().join("tree");
+        let file = tree.join("read-only/below/file");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o400)).unwrap();
+        let_owner_in(&tree).unwrap();
+        let mode = |path: &Path| fs::symlink_metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!([&tree, &tree.join("read-only"), &tree.join("closed")].map(|path| mode(path)), [0o700; 3]);
+        assert_eq!(mode(&file), 0o400);
     }
 }

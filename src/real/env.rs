@@ -5,7 +5,7 @@ use std::{
     collections::BTreeMap,
     fs, io,
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     rc::Rc,
     time::{Duration, SystemTime},
 };
@@ -82,6 +82,9 @@ pub enum StartError {
 #[derive(Clone)]
 pub struct RealEnv(Rc<Node>);
 
+/// Hears what is written into the operation log.
+type Ear = Rc<dyn Fn(&Journal)>;
+
 struct Node {
     name: NodeName,
     settings: BTreeMap<String, Value>,
@@ -92,6 +95,7 @@ struct Node {
     processes: RealProcesses,
     serving: RealServing,
     journal: RefCell<JournalFile>,
+    ear: RefCell<Option<Ear>>,
     recorder: Recorder,
     /// Never beats: the membership is that of the configuration for as long as the node lives.
     membership: Pulse,
@@ -116,6 +120,8 @@ impl RealEnv {
         let table = RealTable::open(config.name.clone(), &store.join("rows.redb"), recorder.clone())?;
         let blobs = RealBlobs::open(store.join("blobs"), recorder.clone()).map_err(failed)?;
         let trees = Trees::new(root.clone(), recorder.clone());
+        // The names of what has just been made are durable before anything is stored under them.
+        sync_dir(&store).map_err(failed)?;
         trace::begin(&recorder, &trees, &config, table.rows()?, &store.join("blobs")).map_err(failed)?;
         let journal = JournalFile::open(&root).map_err(failed)?;
         Ok(Self(Rc::new(Node {
@@ -127,6 +133,7 @@ impl RealEnv {
             network: RealNetwork::new(config.name.clone(), config.secret, config.members, recorder.clone()),
             recorder,
             journal: RefCell::new(journal),
+            ear: RefCell::default(),
             name: config.name,
             settings: config.settings,
             membership: Pulse::default(),
@@ -146,6 +153,20 @@ impl RealEnv {
     pub fn record(&self, event: &Event) {
         self.0.recorder.record(event);
     }
+
+    /// Resolves when a task of this node has panicked, with its name and what it said. Nobody does what that task was there
+    /// for, and so the node must not live on.
+    pub async fn panicked(&self) -> String {
+        self.0.recorder.panic().await
+    }
+
+    /// Does `work`; `ear` hears what the node writes into its operation log meanwhile.
+    pub async fn overheard<T>(&self, ear: impl Fn(&Journal) + 'static, work: impl Future<Output = T>) -> T {
+        self.0.ear.replace(Some(Rc::new(ear)));
+        let done = work.await;
+        self.0.ear.replace(None);
+        done
+    }
 }
 
 fn check(config: &Config) -> Result<(), StartError> {
@@ -157,11 +178,27 @@ fn check(config: &Config) -> Result<(), StartError> {
     member.then_some(()).ok_or_else(|| StartError::NotAMember(config.name.clone()))
 }
 
+/// Makes a directory, and those above it that are missing, durably.
+fn make_dir(directory: &Path) -> io::Result<()> {
+    if directory.is_dir() {
+        return Ok(());
+    }
+    let parent = directory.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    make_dir(parent)?;
+    match fs::create_dir(directory) {
+        // Another node of the same place has made it.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && directory.is_dir() => {}
+        made => made?,
+    }
+    sync_dir(parent)
+}
+
 /// Makes a node's directory, durably, for nobody else to look into; returns the file whose lock says that it is in use.
-fn prepare(directory: &std::path::Path) -> io::Result<fs::File> {
+fn prepare(directory: &Path) -> io::Result<fs::File> {
     use std::os::unix::fs::PermissionsExt;
-    fs::create_dir_all(directory.join("store"))?;
+    make_dir(directory)?;
     fs::set_permissions(directory, fs::Permissions::from_mode(0o700))?;
+    make_dir(&directory.join("store"))?;
     sync_dir(directory)?;
     fs::OpenOptions::new().create(true).truncate(false).write(true).open(directory.join("store/lock"))
 }
@@ -179,6 +216,15 @@ pub(crate) fn spawn(future: impl Future<Output = ()> + 'static) -> tokio::task::
     tokio::task::spawn_local(future).abort_handle()
 }
 
+/// Starts a task of a node's on this thread, whose panic is not lost.
+pub(super) fn spawn_watched(
+    recorder: &Recorder,
+    task: impl Into<String>,
+    future: impl Future<Output = ()> + 'static,
+) -> tokio::task::AbortHandle {
+    spawn(watched(recorder.clone(), task.into(), Box::pin(future)))
+}
+
 /// The task, whose panic is in the trace before it goes on.
 async fn watched(recorder: Recorder, task: String, mut future: LocalFuture) {
     use std::{
@@ -190,7 +236,7 @@ async fn watched(recorder: Recorder, task: String, mut future: LocalFuture) {
             let text = panic.downcast_ref::<String>().cloned();
             let message = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
             let message = message.unwrap_or_else(|| "a panic without words".to_owned());
-            recorder.record(&Event::TaskPanicked { task: task.clone(), message });
+            recorder.panicked(task.clone(), message);
             resume_unwind(panic)
         })
     })
@@ -290,6 +336,8 @@ impl Env for RealEnv {
 
     fn journal(&self, entry: Journal) {
         self.0.recorder.record(&Event::Journal(entry.clone()));
+        let ear = self.0.ear.borrow().clone();
+        ear.iter().for_each(|ear| ear(&entry));
         // The log is observability: a full disk must not end a deploy.
         let _ = self.0.journal.borrow_mut().write(&journal_line(&entry, wall_clock_ms()));
     }
@@ -299,6 +347,6 @@ impl Env for RealEnv {
     }
 
     fn start(&self, name: String, future: LocalFuture) -> Box<dyn Kill> {
-        Box::new(Handle(spawn(watched(self.0.recorder.clone(), name, future))))
+        Box::new(Handle(spawn_watched(&self.0.recorder, name, future)))
     }
 }

@@ -31,12 +31,21 @@ impl JournalFile {
     /// Writes a line, in a fresh file when this one is too long.
     pub(super) fn write(&mut self, line: &str) -> io::Result<()> {
         if self.bytes >= FILE_BYTES_MAX {
-            fs::rename(self.directory.join(FILE), self.directory.join(FILE_BEFORE))?;
+            move_away(&self.directory.join(FILE), &self.directory.join(FILE_BEFORE))?;
             *self = Self::open(&self.directory)?;
         }
         self.file.write_all(line.as_bytes())?;
         self.bytes += line.len() as u64;
         Ok(())
+    }
+}
+
+/// Moves a file that has become too long out of the way. When that was done and the fresh file could not be opened, it is
+/// there no more, and the fresh one is tried again.
+pub(super) fn move_away(file: &Path, before: &Path) -> io::Result<()> {
+    match fs::rename(file, before) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 
@@ -54,5 +63,17 @@ mod tests {
         }
         let read = |name| fs::read_to_string(directory.path().join(name)).unwrap();
         assert_eq!((read(FILE), read(FILE_BEFORE)), ("third\n".to_owned(), "second\n".to_owned()));
+    }
+
+    #[test]
+    fn a_journal_whose_fresh_file_could_not_be_opened_goes_on_when_it_can() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut journal = JournalFile::open(directory.path()).unwrap();
+        journal.write("first\n").unwrap();
+        journal.bytes = FILE_BYTES_MAX;
+        fs::rename(directory.path().join(FILE), directory.path().join(FILE_BEFORE)).unwrap();
+        journal.write("second\n").unwrap();
+        let read = |name| fs::read_to_string(directory.path().join(name)).unwrap();
+        assert_eq!((read(FILE), read(FILE_BEFORE)), ("second\n".to_owned(), "first\n".to_owned()));
     }
 }

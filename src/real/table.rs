@@ -12,10 +12,12 @@ use std::{
 };
 
 use redb::Database;
-use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::{
+    blocking::to_its_end,
     database::{Store, commit, commit_cursor, encode, has_failed, read_cursor, read_log, read_row, read_rows},
+    env::spawn_watched,
     trace::{Intent, Recorder},
 };
 use crate::check::Event;
@@ -50,14 +52,14 @@ struct Commit {
 }
 
 impl Commit {
-    /// Commits, tells those who wait for the row, and then who asked.
-    async fn run(self, table: RealTable, told: impl FnOnce(Result<(), StoreError>)) {
+    /// Commits, and tells those who wait for the row.
+    async fn run(self, table: RealTable) -> Result<(), StoreError> {
         let Self { turn: _turn, put, record, intent } = self;
         let (key, bytes) = (record.key.to_string(), encode(&record));
         let committed = table.0.store.write(move |database| commit(database, &key, &bytes, put.is_some())).await;
         let committed = committed.map_err(|error| table.refused(error));
         table.ended(&intent, put, &record, committed.as_ref());
-        told(committed);
+        committed
     }
 }
 
@@ -112,7 +114,7 @@ impl RealTable {
             return;
         }
         let table = self.clone();
-        super::env::spawn(async move {
+        spawn_watched(&self.0.recorder, "opening of the database", async move {
             let _turn = table.0.turn.lock().await;
             match table.0.store.reopen().await {
                 Ok(stamp) => table.is_mended(stamp),
@@ -143,14 +145,9 @@ impl RealTable {
 
     /// Commits a row, and tells those who wait for it. Done to its end, whoever waits: the turn goes with it.
     async fn commit(&self, turn: OwnedMutexGuard<()>, put: Option<u32>, record: Rc<Record>) -> Result<(), StoreError> {
-        let (tx, rx) = oneshot::channel();
         let intent = intend(&self.0.recorder, put, &record);
-        let work = Commit { turn, put, record, intent }.run(self.clone(), move |committed| {
-            // Who asked may have left.
-            let _ = tx.send(committed);
-        });
-        super::env::spawn(work);
-        rx.await.unwrap_or_else(|_| Err(StoreError::Refused("the node is shutting down".to_owned())))
+        let commit = Commit { turn, put, record, intent };
+        to_its_end(&self.0.recorder, "commit", commit.run(self.clone())).await
     }
 
     /// A commit is over: records it, and tells those who wait for the row.

@@ -29,8 +29,8 @@ async fn write(blobs: &impl Blobs, pieces: usize, pause: Duration) {
 }
 
 /// All bytes, as they come.
-async fn read(blobs: &impl Blobs) -> Result<usize, BlobReadError> {
-    let mut stream = BlobStream::new(blobs, BLOB, Budget::starting_now(Duration::from_secs(600)));
+async fn read(blobs: &impl Blobs, within: Duration) -> Result<usize, BlobReadError> {
+    let mut stream = BlobStream::new(blobs, BLOB, Budget::starting_now(within));
     let mut bytes = 0;
     while let Some(piece) = stream.next().await? {
         bytes += piece.len();
@@ -39,9 +39,13 @@ async fn read(blobs: &impl Blobs) -> Result<usize, BlobReadError> {
 }
 
 fn read_while(writes: impl AsyncFnOnce(&SimBlobs) + 'static) -> Result<usize, BlobReadError> {
-    let story = async |cluster: Cluster| {
+    read_within(Duration::from_secs(600), writes)
+}
+
+fn read_within(within: Duration, writes: impl AsyncFnOnce(&SimBlobs) + 'static) -> Result<usize, BlobReadError> {
+    let story = async move |cluster: Cluster| {
         let env = cluster.env(NodeIndex(0));
-        join(read(env.blobs()), writes(env.blobs())).await.0
+        join(read(env.blobs(), within), writes(env.blobs())).await.0
     };
     tell(&cluster_of(1), Calm, story).0
 }
@@ -66,4 +70,15 @@ fn a_transfer_that_does_not_grow_for_20_s_is_stalled() {
         blobs.complete(BLOB).await.unwrap();
     });
     assert!(matches!(broken, Err(BlobReadError::Unavailable { .. })), "{broken:?}");
+}
+
+#[test]
+fn a_transfer_that_still_grows_when_the_time_is_over_is_told_as_slow_and_not_as_stalled() {
+    let late = read_within(Duration::from_secs(5), async |blobs| {
+        write(blobs, 8, Duration::from_millis(1_100)).await;
+        blobs.complete(BLOB).await.unwrap();
+    });
+    let told = late.unwrap_err().to_string();
+    let says = "is unavailable (503): 40 bytes have arrived, and the 5 s of `deployment_timeout` are over";
+    assert!(told.contains(says), "{told}");
 }

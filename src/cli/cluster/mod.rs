@@ -11,18 +11,22 @@ mod process;
 mod story;
 mod trees;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::Args;
 
 use self::{
     kill::Kill,
     place::Place,
+    process::{Processes, end_all},
     story::{Plan, Story},
 };
 use super::{
     exit::{Exit, Failure},
-    node::tell,
+    node::{Stop, tell},
     output,
     whole::whole,
 };
@@ -45,6 +49,9 @@ pub(super) struct Options {
     /// Kill this node when it begins this phase, and start it again: n2@install
     #[arg(long, value_name = "NODE@PHASE")]
     kill: Option<Kill>,
+    /// Give a peer so long to get the payload, such as 2m [default: 30s]
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    deployment_timeout: Option<Duration>,
     /// Leave the nodes' directories where they are
     #[arg(long)]
     keep: bool,
@@ -58,12 +65,16 @@ pub(super) fn run(options: &Options) -> Result<Exit, Failure> {
     if let Some(kill) = &options.kill {
         kill.check(&place.names()).map_err(Failure::Usage)?;
     }
-    let plan = Plan { component, project, kill: options.kill.clone() };
+    let (kill, deployment_timeout) = (options.kill.clone(), options.deployment_timeout);
+    let plan = Plan { component, project, kill, deployment_timeout };
     let ended = tell(async {
-        tokio::select! {
-            told = Story::new(&place, &plan).tell() => told,
-            _ = tokio::signal::ctrl_c() => Err(Failure::usage("interrupted; the nodes are ended")),
-        }
+        let (mut stop, mut processes) = (Stop::new(false).map_err(Failure::internal)?, Processes::new());
+        let told = tokio::select! {
+            told = Story::new(&place, &plan).tell(&mut processes) => told,
+            reason = stop.told() => Err(Failure::usage(format!("interrupted by {reason}; the nodes are ended"))),
+        };
+        end_all(&mut processes).await;
+        told
     });
     if options.keep || !matches!(ended, Ok(Exit::Sound)) {
         place.keep();

@@ -1,11 +1,13 @@
 //! The processes of a cluster: each is this executable, run as `drydock node`.
 
 use std::{
+    collections::BTreeMap,
     fs, io,
     process::{ExitStatus, Stdio},
     time::Duration,
 };
 
+use futures_util::future::join_all;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use tokio::{
@@ -25,12 +27,27 @@ const ASK_EVERY: Duration = Duration::from_millis(25);
 /// How long a node may take to stop.
 const STOPS_WITHIN: Duration = Duration::from_secs(40);
 
+/// How long all may take to end when the story is broken off.
+const ENDS_WITHIN: Duration = Duration::from_secs(10);
+
 /// The process of one node. It ends with its owner, whatever becomes of that: its standard input is the owner's.
 pub(super) struct NodeProcess {
     name: String,
     child: Child,
     /// Held apart: a wait for the child would close it.
-    _stdin: Option<ChildStdin>,
+    stdin: Option<ChildStdin>,
+}
+
+/// The nodes of a cluster by their names.
+pub(super) type Processes = BTreeMap<String, NodeProcess>;
+
+/// Ends what still runs: each node may stop by itself, and its installers with it, before it is killed.
+pub(super) async fn end_all(processes: &mut Processes) {
+    processes.values_mut().for_each(|process| drop(process.stdin.take()));
+    let all = processes.values_mut().map(|process| process.child.wait());
+    // What has not stopped in time is killed when it is dropped.
+    let _ = timeout(ENDS_WITHIN, join_all(all)).await;
+    processes.clear();
 }
 
 impl NodeProcess {
@@ -50,7 +67,7 @@ impl NodeProcess {
             .kill_on_drop(true)
             .spawn()
             .map_err(failed)?;
-        Ok(Self { name: name.to_owned(), _stdin: child.stdin.take(), child })
+        Ok(Self { name: name.to_owned(), stdin: child.stdin.take(), child })
     }
 
     /// Waits until the node answers.
@@ -77,7 +94,7 @@ impl NodeProcess {
     }
 
     /// Has the node stop, and waits until it has.
-    pub(super) async fn stop(mut self) -> Result<(), String> {
+    pub(super) async fn stop(&mut self) -> Result<(), String> {
         let id = self.child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
         if let Some(id) = id {
             // One that has ended already is told below.

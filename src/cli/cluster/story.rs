@@ -2,7 +2,6 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::BTreeMap,
     io,
     pin::pin,
     time::Duration,
@@ -10,21 +9,21 @@ use std::{
 
 use futures_util::future::{Either, select};
 use serde_json::{Map, Value, json};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
 use super::{
     findings::{self, Findings, NodeState},
     kill::{JournalTail, Kill},
     place::Place,
-    process::NodeProcess,
+    process::{NodeProcess, Processes},
     trees::Tree,
 };
 use crate::{
     cli::{
         exit::{Exit, Failure},
         live::{Announcer, Live},
-        output::{self, things},
+        output::{self, printable, things},
     },
     client::{Component, Upload},
     deploy::{client::ClientExit, slots::ProjectName},
@@ -34,11 +33,16 @@ use crate::{
 /// How often a tail tries again to attach to a deployment whose row is still on its way.
 const ATTACH_EVERY: Duration = Duration::from_millis(20);
 
+/// How long it may take to attach and to end, once the node that was killed serves again.
+const TAIL_ENDS_WITHIN: Duration = findings::AT_REST_WITHIN;
+
 /// What is deployed, and who dies.
 pub(super) struct Plan {
     pub(super) component: Component,
     pub(super) project: ProjectName,
     pub(super) kill: Option<Kill>,
+    /// How long a peer has to get the payload, unless it is the default.
+    pub(super) deployment_timeout: Option<Duration>,
 }
 
 /// A cluster's story.
@@ -58,8 +62,6 @@ struct Deployed {
     end: Value,
 }
 
-type Processes = BTreeMap<String, NodeProcess>;
-
 impl<'a> Story<'a> {
     pub(super) fn new(place: &'a Place, plan: &'a Plan) -> Self {
         Self { place, plan, names: place.names(), findings: Findings::default(), announcer: RefCell::default() }
@@ -74,13 +76,15 @@ impl<'a> Story<'a> {
     }
 
     /// Tells it to its end.
-    pub(super) async fn tell(mut self) -> Result<Exit, Failure> {
-        let mut processes = self.start().await.map_err(Failure::Usage)?;
+    ///
+    /// The nodes that it starts are in `processes`, whatever becomes of it.
+    pub(super) async fn tell(mut self, processes: &mut Processes) -> Result<Exit, Failure> {
+        self.start(processes).await.map_err(Failure::Usage)?;
         let component = findings::of_component(&self.plan.component).await.map_err(Failure::usage)?;
         match &self.plan.kill {
             None => self.deploy_and_judge(&component).await?,
             Some(kill) => {
-                self.deploy_and_kill(kill, &mut processes, &component).await?;
+                self.deploy_and_kill(kill, processes, &component).await?;
                 output::print("\nA second deploy:\n\n")?;
                 self.deploy_and_judge(&component).await?;
             }
@@ -92,17 +96,16 @@ impl<'a> Story<'a> {
         self.verdict()
     }
 
-    async fn start(&self) -> Result<Processes, String> {
-        let mut processes = Processes::new();
+    async fn start(&self, processes: &mut Processes) -> Result<(), String> {
         for name in &self.names {
             processes.insert(name.clone(), NodeProcess::start(self.place, name)?);
         }
-        for (name, process) in &mut processes {
+        for (name, process) in processes {
             process.serves(&self.place.client(name)).await.map_err(|why| self.with_log(name, &why))?;
         }
         let count = things(self.names.len() as u64, "node");
         self.say(&format!("{count} up; {} serves {}", self.origin(), self.place.client(self.origin()).address()));
-        Ok(processes)
+        Ok(())
     }
 
     /// What the node itself said last says more.
@@ -124,10 +127,18 @@ impl<'a> Story<'a> {
         output::print(&format!("\n{}\n", table(&states)))
     }
 
+    fn fields(&self) -> Map<String, Value> {
+        let mut fields = Map::new();
+        fields.insert("operation".to_owned(), json!("deploy_component"));
+        fields.insert("project".to_owned(), json!(self.plan.project.to_string()));
+        if let Some(timeout) = self.plan.deployment_timeout {
+            fields.insert("deployment_timeout".to_owned(), json!(timeout.as_secs_f64() * 1e3));
+        }
+        fields
+    }
+
     async fn deploy(&self) -> Result<Deployed, Failure> {
-        let fields = [("operation", json!("deploy_component")), ("project", json!(self.plan.project.to_string()))];
-        let fields: Map<String, Value> = fields.map(|(name, value)| (name.to_owned(), value)).into_iter().collect();
-        let upload = Upload::new(fields, self.plan.component.clone()).map_err(Failure::internal)?;
+        let upload = Upload::new(self.fields(), self.plan.component.clone()).map_err(Failure::internal)?;
         let mut live = Live::of(self.origin());
         *self.announcer.borrow_mut() = live.announcer();
         let followed = self.place.client(self.origin()).upload(upload).await;
@@ -139,7 +150,7 @@ impl<'a> Story<'a> {
         match follow.exit() {
             ClientExit::Lost => {
                 let cause = follow.broken().unwrap_or_else(|| "it ended".to_owned());
-                output::print(&format!("The deploy's stream broke off: {cause}\n"))?;
+                output::print(&format!("The deploy's stream broke off: {}\n", printable(&cause)))?;
             }
             _ => output::print(&live.verdict())?,
         }
@@ -177,23 +188,35 @@ impl<'a> Story<'a> {
         let (deployed, death) = match select(deploy, death).await {
             Either::Left((deployed, death)) if is_dying.get() => (deployed?, death.await),
             Either::Left((deployed, _)) => return Ok((deployed?, None)),
+            Either::Right((Err(why), _)) => return Err(Failure::Usage(why)),
             Either::Right((death, deploy)) => (deploy.await?, death),
         };
         Ok((deployed, Some(death.map_err(Failure::Usage)?)))
     }
 
-    fn judge_death(&mut self, kill: &Kill, deployed: &Deployed, states: &[NodeState], tail: Option<Deployed>) {
-        let row = states[0].row();
-        let findings = &mut self.findings;
-        if let Some(tail) = tail {
-            let exit = tail.exit;
-            findings.expect(exit == ClientExit::Failure, || {
-                format!("the tail on a peer ended with {exit:?}, not an error")
-            });
-            findings.expect(row == "failed", || format!("the origin died, and its row is {row}"));
-            return findings
-                .expect(deployed.exit != ClientExit::Success, || "the origin died, and told of success".to_owned());
+    fn judge_death(&mut self, kill: &Kill, deployed: &Deployed, states: &[NodeState], tail: Tail) {
+        match kill.is_of_origin(&self.names) {
+            true => self.judge_death_of_origin(deployed, states, tail),
+            false => self.judge_death_of_peer(kill, deployed, states),
         }
+    }
+
+    fn judge_death_of_origin(&mut self, deployed: &Deployed, states: &[NodeState], tail: Tail) {
+        let (row, findings) = (states[0].row(), &mut self.findings);
+        findings.expect(row == "failed", || format!("the origin died, and its row is {row}"));
+        findings.expect(deployed.exit != ClientExit::Success, || "the origin died, and told of success".to_owned());
+        match tail {
+            Tail::Unattached | Tail::Ended(ClientExit::Failure) => {}
+            Tail::Ended(exit) => findings.add(format!("the tail on a peer ended with {exit:?}, not an error")),
+            Tail::Endless => {
+                let seconds = TAIL_ENDS_WITHIN.as_secs();
+                findings.add(format!("the tail on a peer had not ended {seconds} s after the origin came back"));
+            }
+        }
+    }
+
+    fn judge_death_of_peer(&mut self, kill: &Kill, deployed: &Deployed, states: &[NodeState]) {
+        let (row, findings) = (states[0].row(), &mut self.findings);
         let told = match deployed.exit {
             ClientExit::Success => "success",
             ClientExit::Failure => "failed",
@@ -210,10 +233,11 @@ impl<'a> Story<'a> {
         let watching = |error: io::Error| format!("the operation log of {} cannot be read: {error}", kill.node);
         let mut journal = JournalTail::of(self.place.journal_of(&kill.node));
         let id = JournalTail::of(self.place.journal_of(&kill.node)).deployment().await.map_err(watching)?;
+        let other = self.names.iter().find(|name| **name != kill.node).filter(|_| kill.is_of_origin(&self.names));
         let tail = async {
-            match self.names.iter().find(|name| **name != kill.node).filter(|_| kill.is_of_origin(&self.names)) {
-                Some(other) => Some(self.tail(other, id).await),
-                None => None,
+            match other {
+                Some(other) => Tail::Ended(self.tail(other, id).await),
+                None => Tail::Unattached,
             }
         };
         let die = async {
@@ -225,12 +249,21 @@ impl<'a> Story<'a> {
             *process = NodeProcess::start(self.place, &kill.node)?;
             process.serves(&self.place.client(&kill.node)).await.map_err(|why| self.with_log(&kill.node, &why))
         };
-        let (died, tail) = tokio::join!(die, tail);
-        died.map(|()| Death { id, tail })
+        let tail = match select(pin!(die), pin!(tail)).await {
+            Either::Left((died, tail)) => {
+                died?;
+                timeout(TAIL_ENDS_WITHIN, tail).await.unwrap_or(Tail::Endless)
+            }
+            Either::Right((tail, die)) => {
+                die.await?;
+                tail
+            }
+        };
+        Ok(Death { id, tail })
     }
 
     /// A deployment's tail on another node, attached as soon as its row is there, to its end.
-    async fn tail(&self, node: &str, id: Uuid) -> Deployed {
+    async fn tail(&self, node: &str, id: Uuid) -> ClientExit {
         let request = json!({ "operation": "get_deployment", "deployment_id": id });
         let client = self.place.client(node);
         let mut follow = loop {
@@ -245,7 +278,7 @@ impl<'a> Story<'a> {
             end = told.data;
         }
         self.say(&format!("the tail on {node} ended: {}", end["message"].as_str().unwrap_or("without a word")));
-        Deployed { exit: follow.exit(), end }
+        follow.exit()
     }
 
     async fn at_rest(&self, id: Uuid) -> Result<Vec<NodeState>, Failure> {
@@ -253,8 +286,8 @@ impl<'a> Story<'a> {
         states.map_err(|error| Failure::usage(format!("a live build cannot be read: {error}")))
     }
 
-    async fn stop(&mut self, processes: Processes) {
-        for process in processes.into_values() {
+    async fn stop(&mut self, processes: &mut Processes) {
+        for process in processes.values_mut() {
             if let Err(why) = process.stop().await {
                 self.findings.add(why);
             }
@@ -297,18 +330,27 @@ impl<'a> Story<'a> {
         }
         output::print(&format!(
             "\nNot as promised:\n{}\n",
-            lines.iter().map(|line| format!("- {line}\n")).collect::<String>()
+            lines.iter().map(|line| format!("- {}\n", printable(line))).collect::<String>()
         ))?;
         Ok(Exit::Violation)
     }
+}
+
+/// What became of the tail that is attached on another node when the origin dies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tail {
+    /// There was none: a peer died, or there is no other node.
+    Unattached,
+    /// It had not ended in time.
+    Endless,
+    Ended(ClientExit),
 }
 
 /// What came of a death.
 struct Death {
     /// The deployment in which it came.
     id: Uuid,
-    /// How the tail ended that was attached to it on another node.
-    tail: Option<Deployed>,
+    tail: Tail,
 }
 
 fn table(states: &[NodeState]) -> String {

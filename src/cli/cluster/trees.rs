@@ -19,6 +19,9 @@ const READ_BYTES: usize = 64 * 1024;
 
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
+/// What installers own in a component.
+const LOCK_FILES: [&str; 4] = ["npm-shrinkwrap.json", "package-lock.json", "pnpm-lock.yaml", "yarn.lock"];
+
 /// What stands under a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Entry {
@@ -84,6 +87,8 @@ fn of_archive(path: &Path) -> io::Result<Tree> {
         let mut entry = entry?;
         let name: PathBuf = entry.path()?.components().filter(|part| matches!(part, Part::Normal(_))).collect();
         let held = match entry.header().entry_type() {
+            // It speaks of the archive, such as the commit that it was made of.
+            EntryType::XGlobalHeader => continue,
             EntryType::Directory => Entry::Directory,
             EntryType::Symlink => Entry::Link(entry.link_name()?.unwrap_or_default().into_owned()),
             _ => Entry::File { executable: entry.header().mode()? & 0o111 != 0, hash: hash(&mut entry)? },
@@ -113,7 +118,7 @@ fn hoisted(tree: Tree) -> Tree {
 
 /// The first name of `component` that `build` lacks or holds otherwise. An installer may rewrite what it owns: lock files.
 pub(super) fn lacks<'a>(build: &Tree, component: &'a Tree) -> Option<&'a Path> {
-    let is_installers = |name: &Path| name.ends_with("package-lock.json") || name.ends_with("yarn.lock");
+    let is_installers = |name: &Path| LOCK_FILES.iter().any(|file| name.ends_with(file));
     let mut names = component.iter().filter(|(name, _)| !is_installers(name));
     names.find(|&(name, entry)| build.get(name) != Some(entry)).map(|(name, _)| name.as_path())
 }
@@ -142,6 +147,34 @@ mod tests {
         assert_eq!(lacks(&tree(&[("a.js", file(1)), ("node_modules", Entry::Directory)]), &component), None);
         assert_eq!(lacks(&tree(&[("a.js", file(2))]), &component), Some(Path::new("a.js")));
         assert_eq!(lacks(&Tree::new(), &component), Some(Path::new("a.js")));
+    }
+
+    #[test]
+    fn an_installer_may_rewrite_its_lock_file() {
+        for name in LOCK_FILES {
+            let component = tree(&[(name, file(1)), ("a.js", file(1))]);
+            assert_eq!(lacks(&tree(&[(name, file(2)), ("a.js", file(1))]), &component), None);
+        }
+    }
+
+    #[test]
+    fn what_an_archive_says_of_itself_is_no_name_of_the_component() {
+        let mut builder = tar::Builder::new(Vec::new());
+        let comment = b"52 comment=0123456789012345678901234567890123456789\n";
+        for (kind, name, bytes) in
+            [(EntryType::XGlobalHeader, "pax_global_header", &comment[..]), (EntryType::Regular, "shop/a.js", b"1")]
+        {
+            let mut header = tar::Header::new_ustar();
+            header.set_entry_type(kind);
+            header.set_mode(0o644);
+            header.set_size(bytes.len() as u64);
+            builder.append_data(&mut header, name, bytes).unwrap();
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let archive = folder.path().join("shop.tar");
+        fs::write(&archive, builder.into_inner().unwrap()).unwrap();
+        let names: Vec<_> = of_archive(&archive).unwrap().into_keys().collect();
+        assert_eq!(names, [Path::new("a.js")]);
     }
 
     #[test]

@@ -14,6 +14,8 @@ use std::{
     rc::Rc,
 };
 
+use tokio::sync::watch;
+
 use super::{
     line::{ClientAct, FILE, FILE_BEFORE, Life, Line, Stamp, What},
     payloads::Payload,
@@ -21,6 +23,7 @@ use super::{
 use crate::{
     check::{Event, Fault, NodeIndex},
     env::{BlobId, NodeName},
+    real::journal::move_away,
 };
 
 /// How long a trace may become before its lines are moved to the other file.
@@ -40,6 +43,8 @@ struct Shared {
     clients: Cell<u32>,
     /// The most that each queue has held in this life.
     held: RefCell<BTreeMap<&'static str, usize>>,
+    /// What the first task that panicked in this life said.
+    panicked: watch::Sender<Option<String>>,
 }
 
 /// The file that lines go to.
@@ -70,6 +75,7 @@ impl Recorder {
             processes: Cell::default(),
             clients: Cell::default(),
             held: RefCell::default(),
+            panicked: watch::Sender::default(),
         })))
     }
 
@@ -101,6 +107,22 @@ impl Recorder {
     /// A device of this machine has failed.
     pub(in crate::real) fn broke(&self, what: &'static str, cause: &dyn std::fmt::Display) {
         self.record(&Event::Fault(Fault::Broke { what: what.into(), cause: cause.to_string() }));
+    }
+
+    /// A task has panicked.
+    pub(in crate::real) fn panicked(&self, task: String, message: String) {
+        let said = format!("{task}: {message}");
+        self.record(&Event::TaskPanicked { task, message });
+        self.0.panicked.send_modify(|first| {
+            first.get_or_insert(said);
+        });
+    }
+
+    /// Resolves when a task has panicked, with its name and what it said.
+    pub(in crate::real) async fn panic(&self) -> String {
+        let mut panicked = self.0.panicked.subscribe();
+        let first = panicked.wait_for(Option::is_some).await.expect("the sender lives as long as this handle");
+        first.clone().expect("it was waited for")
     }
 
     /// Something of this node's is not in its trace.
@@ -203,7 +225,7 @@ impl Log {
         if self.bytes < FILE_BYTES_MAX {
             return Ok(());
         }
-        fs::rename(directory.join(FILE), directory.join(FILE_BEFORE))?;
+        move_away(&directory.join(FILE), &directory.join(FILE_BEFORE))?;
         *self = Self { gap: self.gap.take(), ..Self::open(directory)? };
         self.append(&encode(&Line { at_ns: Stamp::now(), what: What::GoesOn })?)
     }
@@ -262,5 +284,16 @@ mod tests {
             assert_eq!(read.holes.len(), holes, "{:?}", read.holes);
             assert_eq!(read.lives.iter().map(|life| life.lines.len()).sum::<usize>(), 2 * (1 - holes));
         }
+    }
+
+    #[test]
+    fn a_trace_whose_fresh_file_could_not_be_opened_goes_on_when_it_can() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut log = begun(directory.path());
+        log.bytes = FILE_BYTES_MAX;
+        fs::rename(directory.path().join(FILE), directory.path().join(FILE_BEFORE)).unwrap();
+        happens(&mut log, directory.path());
+        let read = reading::read(directory.path()).unwrap();
+        assert_eq!((read.lives[0].lines.len(), &read.holes[..]), (1, &[][..]));
     }
 }
