@@ -164,7 +164,6 @@ mod tests {
             faults: Vec::new(),
             marks: Vec::new(),
             invariants: Vec::new(),
-            marks: Vec::new(),
             violation: (!broken.is_empty()).then_some(violation),
         }))
     }

@@ -92,28 +92,58 @@ impl Spawner for Tasks {
     fn lose(&self, _: NodeIndex, _: NodeIndex, _: bool) {}
 }
 
-/// What must be true of the table, by what its calls have said.
+/// What must be true of the table, by what its calls have said and its rows and log have shown.
 #[derive(Default)]
 struct Model {
-    /// Every version that was told to be committed, with its key and value.
+    /// Every version that is known to be committed, with its key and value.
     committed: BTreeMap<Version, (Key, u32)>,
-    /// Those of this node, in the order in which they were told.
+    /// Those of this node.
     local: Vec<Version>,
     /// Commits that were told and are not taken in: a panic in a task of the node would be heard by nobody.
     told: Vec<(Version, u32)>,
     /// Values of puts that began and were not told to have ended.
-    under_way: BTreeMap<u32, Key>,
+    under_way: BTreeMap<u32, Put>,
+    /// Values of puts whose node died before they ended: they are committed, or not.
+    lost: BTreeMap<u32, Put>,
     /// The log as somebody has seen it.
     log: Vec<Version>,
 }
 
+/// A put.
+#[derive(Debug)]
+struct Put {
+    key: Key,
+    /// The newest stamp that was known when it began.
+    after: u64,
+}
+
 impl Model {
+    fn begin(&mut self, value: u32, key: Key) {
+        let after = self.committed.keys().map(|version| version.stamp).max().unwrap_or_default();
+        self.under_way.insert(value, Put { key, after });
+    }
+
     fn hear(&mut self) {
         for (version, value) in std::mem::take(&mut self.told) {
-            let key = self.under_way.remove(&value).expect("it began");
-            assert!(self.committed.keys().all(|older| older.stamp < version.stamp), "{version} is not the newest");
-            self.local.push(version.clone());
-            self.committed.insert(version, (key, value));
+            self.commit(&version, value);
+            self.under_way.remove(&value).expect("it began");
+        }
+    }
+
+    /// A row or an entry of the log: a commit may be seen before its writer hears of it.
+    fn see(&mut self, record: &Record) {
+        match self.committed.get(&record.version) {
+            Some(known) => assert_eq!((&record.key, value_of(record)), (&known.0, known.1)),
+            None => self.commit(&record.version, value_of(record)),
+        }
+    }
+
+    fn commit(&mut self, version: &Version, value: u32) {
+        let Put { key, after } = self.under_way.get(&value).or_else(|| self.lost.get(&value)).expect("somebody put it");
+        assert!(version.stamp > *after, "{version} is not newer than what was there");
+        match self.committed.insert(version.clone(), (key.clone(), value)) {
+            Some(known) => assert_eq!(known, (key.clone(), value)),
+            None => self.local.push(version.clone()),
         }
     }
 
@@ -122,17 +152,16 @@ impl Model {
         of_key.map(|(version, (_, value))| (version, *value))
     }
 
-    fn check_row(&self, key: &Key, shown: Option<&Record>) {
-        let newest = self.newest(key);
-        assert_eq!(shown.map(|record| (&record.version, value_of(record))), newest);
+    fn check_row(&mut self, key: &Key, shown: Option<&Record>) {
+        shown.into_iter().for_each(|record| self.see(record));
+        assert_eq!(shown.map(|record| (&record.version, value_of(record))), self.newest(key));
     }
 
     /// Entries from `from` on; those known already must be the same.
     fn check_log(&mut self, from: usize, seen: &[(Position, Rc<Record>)]) {
         for (offset, (position, record)) in seen.iter().enumerate() {
             assert_eq!(position.0 as usize, from + offset + 1, "positions have no gap");
-            let known = &self.committed[&record.version];
-            assert_eq!((&record.key, value_of(record)), (&known.0, known.1));
+            self.see(record);
             match self.log.get(from + offset) {
                 Some(known) => assert_eq!(*known, record.version, "the log is not written anew"),
                 None => self.log.push(record.version.clone()),
@@ -184,7 +213,7 @@ impl Story {
     fn put(&mut self, key: Key) {
         let (value, table, model) = (self.puts, self.table.clone(), Rc::clone(&self.model));
         self.puts += 1;
-        model.borrow_mut().under_way.insert(value, key.clone());
+        model.borrow_mut().begin(value, key.clone());
         self.tasks.run(async move {
             match table.put(&key, || draft(value)).await {
                 Ok(version) => model.borrow_mut().told.push((version, value)),
@@ -211,12 +240,13 @@ impl Story {
             Err(error) => panic!("{error}"),
         };
         let mut model = self.model.borrow_mut();
-        model.hear();
-        let newer = model.newest(&key).is_some_and(|(newest, _)| *newest > version);
-        assert_eq!(taken, !newer, "what `accept` says of the row as it stands decides");
         if taken {
-            model.committed.insert(version, (key, value));
+            model.committed.insert(version.clone(), (key.clone(), value));
         }
+        model.hear();
+        self.table.rows().iter().for_each(|record| model.see(record));
+        let newest = model.newest(&key).map(|(newest, _)| newest.clone());
+        assert_eq!(taken, newest == Some(version), "what `accept` says of the row as it stands decides");
     }
 
     /// What was told to be committed is durable; what was under way is committed or not.
@@ -226,12 +256,7 @@ impl Story {
         let mut model = self.model.borrow_mut();
         model.hear();
         let lost = std::mem::take(&mut model.under_way);
-        for record in self.table.rows() {
-            if let Some(key) = lost.get(&value_of(&record)) {
-                model.committed.insert(record.version.clone(), (key.clone(), value_of(&record)));
-                model.local.push(record.version.clone());
-            }
-        }
+        model.lost.extend(lost);
     }
 
     async fn follow(&mut self, from: usize, patience: Duration) {
@@ -249,7 +274,7 @@ impl Story {
     fn check_rows(&self) {
         self.model.borrow_mut().hear();
         let rows: BTreeMap<_, _> = self.table.rows().into_iter().map(|record| (record.key.clone(), record)).collect();
-        (0..3).map(key).for_each(|key| self.model.borrow().check_row(&key, rows.get(&key).map(Rc::as_ref)));
+        (0..3).map(key).for_each(|key| self.model.borrow_mut().check_row(&key, rows.get(&key).map(Rc::as_ref)));
     }
 
     /// Everything has come to rest: the log shows each local commit once.
