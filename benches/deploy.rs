@@ -28,18 +28,24 @@ fn main() {
     divan::main();
 }
 
-const DEPLOY: Scenario =
-    Scenario { name: "bench", summary: "one deploy", tell: |cluster| Box::pin(deploy(cluster, Duration::ZERO)) };
+const DEPLOY: Scenario = Scenario {
+    name: "bench",
+    summary: "one deploy",
+    other_sizes: &[],
+    tell: |cluster| Box::pin(deploy(cluster, Duration::ZERO)),
+};
 
 const SLOW_30_S: Scenario = Scenario {
     name: "bench-30-s",
     summary: "one deploy whose installer on a peer is silent for 30 s",
+    other_sizes: &[],
     tell: |cluster| Box::pin(deploy(cluster, Duration::from_secs(30))),
 };
 
 const SLOW_120_S: Scenario = Scenario {
     name: "bench-120-s",
     summary: "one deploy whose installer on a peer is silent for 120 s",
+    other_sizes: &[],
     tell: |cluster| Box::pin(deploy(cluster, Duration::from_secs(120))),
 };
 

@@ -72,7 +72,9 @@ impl<W: RowWatch> Wake<W> {
         match self {
             // A recorder that is gone has told all it had: the table is next.
             Self::Recorder(changes) => changes.changed().await,
-            Self::Table(watch, recorders) => drop(select(pin!(watch.changed()), pin!(recorders.changed())).await),
+            Self::Table(watch, recorders) => {
+                select(pin!(watch.changed()), pin!(recorders.changed())).await;
+            }
         }
     }
 }

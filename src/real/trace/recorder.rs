@@ -14,15 +14,13 @@ use std::{
     rc::Rc,
 };
 
-use tokio::sync::watch;
-
 use super::{
     line::{ClientAct, FILE, FILE_BEFORE, Life, Line, Stamp, What},
     payloads::Payload,
 };
 use crate::{
     check::{Event, Fault, NodeIndex},
-    env::{BlobId, NodeName},
+    env::{BlobId, NodeName, Pulse},
     real::journal::move_away,
 };
 
@@ -44,7 +42,8 @@ struct Shared {
     /// The most that each queue has held in this life.
     held: RefCell<BTreeMap<&'static str, usize>>,
     /// What the first task that panicked in this life said.
-    panicked: watch::Sender<Option<String>>,
+    panicked: RefCell<Option<String>>,
+    panics: Pulse,
 }
 
 /// The file that lines go to.
@@ -75,7 +74,8 @@ impl Recorder {
             processes: Cell::default(),
             clients: Cell::default(),
             held: RefCell::default(),
-            panicked: watch::Sender::default(),
+            panicked: RefCell::default(),
+            panics: Pulse::default(),
         })))
     }
 
@@ -113,16 +113,19 @@ impl Recorder {
     pub(in crate::real) fn panicked(&self, task: String, message: String) {
         let said = format!("{task}: {message}");
         self.record(&Event::TaskPanicked { task, message });
-        self.0.panicked.send_modify(|first| {
-            first.get_or_insert(said);
-        });
+        self.0.panicked.borrow_mut().get_or_insert(said);
+        self.0.panics.beat();
     }
 
     /// Resolves when a task has panicked, with its name and what it said.
     pub(in crate::real) async fn panic(&self) -> String {
-        let mut panicked = self.0.panicked.subscribe();
-        let first = panicked.wait_for(Option::is_some).await.expect("the sender lives as long as this handle");
-        first.clone().expect("it was waited for")
+        let mut panics = self.0.panics.subscribe();
+        loop {
+            if let Some(first) = self.0.panicked.borrow().clone() {
+                return first;
+            }
+            panics.changed().await;
+        }
     }
 
     /// Something of this node's is not in its trace.
