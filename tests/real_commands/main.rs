@@ -5,6 +5,7 @@ mod api;
 mod cluster;
 mod commands;
 mod hostile;
+mod large;
 mod nodes;
 mod refusals;
 mod web;
