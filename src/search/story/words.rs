@@ -57,6 +57,8 @@ fn subject(kind: Kind) -> String {
         Kind::Apply => "the commit of the {} replicated row",
         Kind::ApplyRefused => "the {} replicated row is refused",
         Kind::CursorRefused => "the {} saving of a cursor fails",
+        Kind::PutAnswer => "the news that the {} put is committed",
+        Kind::GetAnswer => "what the {} read of the table found",
         Kind::Connect => "the {} connection",
         Kind::RowsReset => "its {} connection for rows breaks",
         Kind::OperationReset => "its {} connection for operations breaks",
