@@ -8,6 +8,7 @@ use super::{
     blob_stream::{BlobReadError, BlobStream},
     budget::Budget,
     event_log::EventLog,
+    hashing::Hashing,
     operation::{CarriedPayload, PeerDeploy},
     retry::until_done,
     row::{Deployment, Status},
@@ -38,6 +39,9 @@ pub enum CarryError {
     /// It cannot be read.
     #[error(transparent)]
     Read(#[from] BlobReadError),
+    /// What was read is not what was uploaded.
+    #[error("the payload cannot travel to peers: this node's copy of it is damaged; deploy again")]
+    Damaged,
 }
 
 /// The payload as it is to travel in the operation; `None` when it reaches the peers by replication.
@@ -57,10 +61,14 @@ pub(super) async fn for_peers<E: Env>(
     if bytes > CARRIED_BYTES_MAX {
         return Err(CarryError::TooLong(bytes));
     }
-    let mut pieces = Vec::new();
+    let (mut pieces, mut hashing) = (Vec::new(), Hashing::default());
     let mut stream = BlobStream::new(env.blobs(), blob, budget);
     while let Some(piece) = stream.next().await? {
+        hashing.update(&piece);
         pieces.push(piece);
+    }
+    if !hashing.is(Some(&hash), Some(bytes)) {
+        return Err(CarryError::Damaged);
     }
     Ok(Some((CarriedPayload { hash, bytes, stamp: deployment.stamp }, pieces)))
 }

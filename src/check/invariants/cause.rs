@@ -187,7 +187,8 @@ fn names_no_failure<'a>(facts: &Facts<'_>, deploy: &Deploy, at: At, failure: &Va
         return None;
     }
     // A program that could not be started may have been another deploy's, where there is one.
-    let exits = match has_company(facts, deploy, at) {
+    let all_started = !facts.failed_between(deploy.origin, "spawn-fails", deploy.requested, at);
+    let exits = match all_started || has_company(facts, deploy, at) {
         true => facts.process_exits(deploy.id?, deploy.origin, at),
         false => Vec::new(),
     };
