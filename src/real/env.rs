@@ -19,6 +19,7 @@ use super::{
     disk::{RealDisk, sync_dir},
     handshake::NAME_BYTES_MAX,
     journal::JournalFile,
+    leftovers,
     network::RealNetwork,
     process::RealProcesses,
     secret::Secret,
@@ -115,6 +116,7 @@ impl RealEnv {
         lock.try_lock().map_err(|_| StartError::InUse(config.directory.display().to_string()))?;
         // A child's directory must not depend on where this process stands.
         let root = config.directory.canonicalize().map_err(failed)?;
+        leftovers::end(&root).map_err(failed)?;
         let store = root.join("store");
         let recorder = Recorder::open(&root, config.members.keys().cloned().collect()).map_err(failed)?;
         let table = RealTable::open(config.name.clone(), &store.join("rows.redb"), recorder.clone())?;

@@ -11,6 +11,7 @@ mod disk;
 mod env;
 pub mod handshake;
 mod journal;
+mod leftovers;
 mod loopback;
 mod network;
 mod process;

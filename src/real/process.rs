@@ -10,7 +10,10 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::trace::{Recorder, Trees};
+use super::{
+    leftovers::MARK,
+    trace::{Recorder, Trees},
+};
 use crate::check::Event;
 use crate::env::{Child, Command, ExitStatus, Output, OutputStream, Processes};
 
@@ -45,6 +48,7 @@ impl Processes for RealProcesses {
         let started = process::Command::new(&command.program)
             .args(&command.args)
             .current_dir(self.root.join(&command.directory))
+            .env(MARK, &self.root)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

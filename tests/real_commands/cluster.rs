@@ -21,12 +21,12 @@ fn cluster(folder: &TempDir, args: &[&str]) -> (Option<i32>, String) {
 }
 
 /// A component whose first install on `node` lasts until it is killed: by then the node's operation log holds `entry` once.
-/// What the kill leaves behind ends when the node clears away what was staged.
+/// What the kill leaves behind writes on into what the node has staged, for as long as it lives.
 fn component_that_waits_on(node: &str, entry: &str) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let script = format!(
         "case $PWD in */{node}/*) [ $(grep -c {entry} ${{PWD%%/staging/*}}/journal.jsonl) -ge 2 ] || \
-         while [ -e $PWD/package.json ]; do sleep 0.05; done;; esac"
+         while :; do mkdir -p $PWD/again; sleep 0.05; done;; esac"
     );
     let manifest = json!({
         "name": "shop", "version": "1.0.0", "dependencies": { "till": "file:./till" }, "scripts": { "postinstall": script },
