@@ -36,7 +36,7 @@ async fn tell(cluster: Cluster) {
         let deploy = cluster.deploy(origin, cluster.component());
         match cluster.choose(8) {
             // Another one succeeds while a peer is at work on this one.
-            6 => drop(join(deploy, late(&cluster, origin)).await),
+            4..=6 => drop(join(deploy, late(&cluster, origin)).await),
             7 => drop(join(deploy, delete_the_newest(&cluster)).await),
             _ => drop(deploy.await),
         }

@@ -88,6 +88,8 @@ kinds! {
     OperationReset = "operation-reset", Failure;
     /// At which of its reads and writes; see [`step`].
     ResetAt = "reset-at", Workload;
+    /// The first words of a subscriber are long under way, and what follows them with them.
+    FirstWords = "first-words", Delay;
     /// Bytes of a subscription (rows and chunks) are long under way.
     RowsDelay = "rows-delay", Delay;
     /// A forwarded operation is long under way.

@@ -114,8 +114,8 @@ impl SimDisk {
         }
     }
 
-    /// To sync takes a device a while, however fast it is: others come to their turn.
-    async fn delay_of_sync(&self) -> io::Result<()> {
+    /// What touches names, or must be durable, takes a device a while, however fast it is: others come to their turn.
+    async fn turn(&self) -> io::Result<()> {
         tokio::task::yield_now().await;
         self.delay().await
     }
@@ -144,7 +144,7 @@ impl Disk for SimDisk {
     type File = SimFile;
 
     async fn create_dir_all(&self, path: &Path) -> io::Result<()> {
-        self.delay().await?;
+        self.turn().await?;
         let path = text(path)?;
         self.tree.borrow_mut().create_dir_all(path)?;
         self.wrote(path, 0);
@@ -152,7 +152,7 @@ impl Disk for SimDisk {
     }
 
     async fn create_file(&self, path: &Path, mode: u32) -> io::Result<SimFile> {
-        self.delay().await?;
+        self.turn().await?;
         let path = text(path)?;
         let node = self.tree.borrow_mut().add(path, Node::file(mode))?;
         self.wrote(path, 0);
@@ -160,7 +160,7 @@ impl Disk for SimDisk {
     }
 
     async fn symlink(&self, target: &Path, path: &Path) -> io::Result<()> {
-        self.delay().await?;
+        self.turn().await?;
         let path = text(path)?;
         self.tree.borrow_mut().add(path, Node::Symlink(text(target)?.to_owned()))?;
         self.wrote(path, 0);
@@ -168,7 +168,7 @@ impl Disk for SimDisk {
     }
 
     async fn read_link(&self, path: &Path) -> io::Result<PathBuf> {
-        self.delay().await?;
+        self.turn().await?;
         match &**self.tree.borrow().find(text(path)?)? {
             Node::Symlink(target) => Ok(target.into()),
             _ => Err(io::ErrorKind::InvalidInput.into()),
@@ -176,7 +176,7 @@ impl Disk for SimDisk {
     }
 
     async fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.delay().await?;
+        self.turn().await?;
         let (from, to) = (text(from)?, text(to)?);
         self.tree.borrow_mut().rename(from, to)?;
         let tree = {
@@ -190,7 +190,7 @@ impl Disk for SimDisk {
     }
 
     async fn remove_all(&self, path: &Path) -> io::Result<()> {
-        self.delay().await?;
+        self.turn().await?;
         let path = text(path)?;
         if self.tree.borrow_mut().remove(path) {
             self.record(Event::Removed { path: path.to_owned() });
@@ -200,7 +200,7 @@ impl Disk for SimDisk {
     }
 
     async fn read_file(&self, path: &Path, bytes_max: u64) -> io::Result<Bytes> {
-        self.delay().await?;
+        self.turn().await?;
         let tree = self.tree.borrow();
         let Node::File { pieces, .. } = &**tree.find(text(path)?)? else {
             return Err(io::ErrorKind::InvalidInput.into());
@@ -216,7 +216,7 @@ impl Disk for SimDisk {
     }
 
     async fn read_at(&self, path: &Path, offset: u64, bytes_max: usize) -> io::Result<Bytes> {
-        self.delay().await?;
+        self.turn().await?;
         let tree = self.tree.borrow();
         let file = tree.find(text(path)?)?;
         let piece = file.piece_at(offset).ok_or(io::ErrorKind::InvalidInput)?;
@@ -224,13 +224,13 @@ impl Disk for SimDisk {
     }
 
     async fn metadata(&self, path: &Path) -> io::Result<Option<Metadata>> {
-        self.delay().await?;
+        self.turn().await?;
         let tree = self.tree.borrow();
         Ok(tree.get(text(path)?).map(|node| Metadata { kind: node.kind(), bytes: node.bytes() }))
     }
 
     async fn read_dir(&self, path: &Path) -> io::Result<Vec<(String, EntryKind)>> {
-        self.delay().await?;
+        self.turn().await?;
         let path = text(path)?;
         let tree = self.tree.borrow();
         tree.dir(path)?;
@@ -238,12 +238,12 @@ impl Disk for SimDisk {
     }
 
     async fn sync_tree(&self, path: &Path) -> io::Result<()> {
-        self.delay_of_sync().await?;
+        self.turn().await?;
         self.tree.borrow_mut().sync_tree(text(path)?)
     }
 
     async fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        self.delay_of_sync().await?;
+        self.turn().await?;
         self.tree.borrow_mut().sync_dir(text(path)?)
     }
 }

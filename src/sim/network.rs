@@ -141,6 +141,7 @@ impl SimNetwork {
             ended: false,
             shut: false,
             breaks: None,
+            has_first_words: false,
         }
     }
 
@@ -199,7 +200,9 @@ impl Listener for SimListener {
         let Accepted { peer, stream } = self.raw.accept().await?;
         let subscriber = self.network.world.index_of(&peer).filter(|_| self.port == Port::Rows);
         let end = subscriber.map_or(End::Other, |with| End::Sender(SubscriptionLink::next(&self.network.taken, with)));
-        Ok(Accepted { peer, stream: self.network.stream(stream, delay_kind(self.port, true), end) })
+        let mut stream = self.network.stream(stream, delay_kind(self.port, true), end);
+        stream.has_first_words = subscriber.is_some();
+        Ok(Accepted { peer, stream })
     }
 }
 
@@ -219,6 +222,8 @@ pub struct SimStream {
     /// This side has ended its direction: to do so again is nothing.
     shut: bool,
     breaks: Option<Break>,
+    /// A subscriber's first words are still to come.
+    has_first_words: bool,
 }
 
 /// The break of a connection, on the side that made it.
@@ -298,7 +303,10 @@ impl SimStream {
         {
             self.world.record(Some(self.node), Event::Hears { of: link.with, link: link.number });
         }
-        self.under_way = self.world.draw_delay(self.node, self.delayed).map(|delay| Box::pin(sleep(delay)));
+        let first = mem::take(&mut self.has_first_words).then_some(Kind::FirstWords);
+        let delays = first.into_iter().chain([self.delayed]);
+        let delay = delays.filter_map(|kind| self.world.draw_delay(self.node, kind)).max();
+        self.under_way = delay.map(|delay| Box::pin(sleep(delay)));
         Poll::Ready(Ok(()))
     }
 }

@@ -99,12 +99,13 @@ impl Cluster {
 }
 
 async fn newest(at: &Rc<Node<SimEnv>>) -> Option<String> {
-    for _ in 0..LOOKS_MAX {
+    for look in 0..LOOKS_MAX {
         let listed = at.list_deployments(&json!({ "limit": 1 })).await.unwrap_or_default();
         if let Some(id) = listed["deployments"][0]["deployment_id"].as_str() {
             return Some(id.to_owned());
         }
-        sleep(LOOK_EVERY).await;
+        // The moment in which a deployment begins is looked at closely.
+        sleep(if look < CLOSE_LOOKS { LOOK_EVERY / 3 } else { LOOK_EVERY }).await;
     }
     None
 }

@@ -63,6 +63,7 @@ fn subject(kind: Kind) -> String {
         Kind::RowsReset => "its {} connection for rows breaks",
         Kind::OperationReset => "its {} connection for operations breaks",
         Kind::ResetAt => "the step of the {} break of a connection",
+        Kind::FirstWords => "what its {} subscriber says first",
         Kind::RowsDelay => "the {} packet of rows and chunks",
         Kind::OperationDelay => "the {} packet of an operation",
         Kind::AnswerDelay => "the {} packet of an answer",
