@@ -14,7 +14,13 @@ use tokio::time::timeout;
 use crate::{
     check::NodeIndex,
     env::ExitStatus,
-    sim::{cluster::Cluster, dashboard::Dashboard, reader::Habit, scenario::Scenario, scripts},
+    sim::{
+        cluster::{Cluster, Deploy},
+        dashboard::Dashboard,
+        reader::Habit,
+        scenario::Scenario,
+        scripts,
+    },
 };
 
 pub(super) const SCENARIO: Scenario = Scenario {
@@ -44,7 +50,10 @@ async fn tell(cluster: Cluster) {
     let downloads = join_all((0..cluster.nodes()).map(|node| download(&cluster, NodeIndex(node))));
     let readers = join3(tails, dashboards, downloads);
     let story = async {
-        let _ = cluster.deploy(origin, cluster.component().with("user", "ann")).await;
+        // While an upload is slow to start, nothing but what has begun is there to be seen.
+        let starts_after = Duration::from_millis(cluster.choose_from(&[0, 8, 40]));
+        let first = Deploy { starts_after, ..cluster.component().with("user", "ann") };
+        let _ = cluster.deploy(origin, first).await;
         if cluster.choose(2) == 1 {
             let next = NodeIndex(cluster.choose(u32::from(cluster.nodes())) as u8);
             let _ = cluster.deploy(next, cluster.component()).await;

@@ -5,12 +5,13 @@ use std::{
     collections::VecDeque,
     rc::Rc,
     sync::Arc,
+    time::Duration,
 };
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use serde_json::{Map, Value, json};
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::sleep};
 
 use super::Cluster;
 use crate::{
@@ -33,6 +34,8 @@ const SLOWEST_BYTES_PER_MS: u64 = 4 * 1024;
 pub struct Deploy {
     /// The request's fields, as HarperDB's clients send them.
     pub request: Map<String, Value>,
+    /// The client takes so long to send the first byte of its upload.
+    pub starts_after: Duration,
     /// The client goes away after so many bytes of its upload.
     pub leaves_after: Option<u64>,
     /// The client closes its connection after so many events of its stream: from the second on the upload is over.
@@ -109,6 +112,7 @@ impl Cluster {
         }
         Deploy {
             request,
+            starts_after: Duration::ZERO,
             leaves_after: None,
             hangs_up_after: None,
             broken: None,
@@ -132,7 +136,7 @@ impl Cluster {
         let facts = facts(&component, number, &deploy, self.0.world.wall_clock_ms(origin));
         self.0.world.record(Some(origin), Event::DeployRequested(Rc::new(facts)));
         let uploads = deploy.brings_back.is_none() && deploy.packs.is_none();
-        let upload = uploads.then(|| self.upload(number, origin, &component, deploy.leaves_after));
+        let upload = uploads.then(|| self.upload(number, origin, &component, &deploy));
         let stream = Rc::new(RefCell::new(ClientStream::default()));
         let client = Client { deploy: number, hangs_up_after: deploy.hangs_up_after, stream: Rc::clone(&stream) };
         let answer = self.ask(origin, client, Value::Object(deploy.request), upload).await;
@@ -154,12 +158,12 @@ impl Cluster {
     }
 
     /// The client's side of an upload: in pieces and with pauses as the choices say.
-    fn upload(&self, deploy: u32, origin: NodeIndex, component: &Component, leaves_after: Option<u64>) -> Upload {
+    fn upload(&self, deploy: u32, origin: NodeIndex, component: &Component, asked: &Deploy) -> Upload {
         let pieces = component.payload.clone().into();
-        let left = leaves_after.unwrap_or(u64::MAX);
-        let sent = Sending { world: Rc::clone(&self.0.world), deploy, origin, pieces, left };
+        let left = asked.leaves_after.unwrap_or(u64::MAX);
+        let sent = Sending { world: Rc::clone(&self.0.world), deploy, origin, pieces, left, wait: asked.starts_after };
         let whole = stream::unfold(sent, Sending::next).map(Ok);
-        let Some(_) = leaves_after else { return Box::pin(whole) };
+        let Some(_) = asked.leaves_after else { return Box::pin(whole) };
         let world = Rc::clone(&self.0.world);
         let gone = stream::once(async move {
             let cause = "the client went away".to_owned();
@@ -243,6 +247,8 @@ struct Sending {
     pieces: VecDeque<Bytes>,
     /// So many bytes before the client goes away.
     left: u64,
+    /// What it waits before its next piece.
+    wait: Duration,
 }
 
 impl Sending {
@@ -251,6 +257,10 @@ impl Sending {
         next.truncate(usize::try_from(self.left).unwrap_or(usize::MAX).min(next.len()));
         if next.is_empty() {
             return None;
+        }
+        let wait = std::mem::take(&mut self.wait);
+        if !wait.is_zero() {
+            sleep(wait).await;
         }
         self.world.delay(self.origin, Kind::UploadDelay).await;
         let piece = next.split_to(self.world.draw_cut(self.origin, Kind::UploadCut, next.len()));
