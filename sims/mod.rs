@@ -26,6 +26,7 @@ mod restart;
 mod retention;
 mod rollback;
 mod slow_install;
+mod tails;
 mod two_origins;
 mod two_projects;
 mod unreplicated;
@@ -55,6 +56,7 @@ pub const ALL: &[Scenario] = &[
     power_cut::SCENARIO,
     late_news::SCENARIO,
     readers::SCENARIO,
+    tails::SCENARIO,
     retention::SCENARIO,
     rollback::SCENARIO,
     join::SCENARIO,

@@ -12,6 +12,7 @@ use super::{
     exit::{Exit, Failure},
     options::Jobs,
     output::{self, count, duration, things},
+    progress::Steps,
     whole::whole,
 };
 use crate::{
@@ -35,12 +36,21 @@ pub(super) struct Options {
     /// Show this exhibit only: its name, or its number
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
+    /// Show so many exhibits only
+    #[arg(long, value_name = "N", conflicts_with = "only", value_parser = whole::<usize>(1..=1_000_000))]
+    sample: Option<usize>,
+    /// Which ones: a number, or a commit hash
+    #[arg(long, value_name = "S", requires = "sample", default_value = "1")]
+    sample_seed: Seed,
     /// Runs for each exhibit
     #[arg(long, value_name = "N", default_value_t = 3_000, value_parser = whole::<u64>(1..=1_000_000_000))]
     runs: u64,
     /// The seed: a number, or a commit hash
     #[arg(long, value_name = "S", default_value = "1")]
     seed: Seed,
+    /// Explore each with so many seeds: a bug that one of them misses is caught by luck, and counts as missed
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole::<u32>(1..=1_000))]
+    seeds: u32,
     #[command(flatten)]
     jobs: Jobs,
     /// Print one JSON object instead of a table
@@ -53,12 +63,19 @@ pub(super) fn run(options: &Options) -> Result<Exit, Failure> {
     let folder = options.folder.clone().unwrap_or_else(|| tour.root.join("fixtures/museum"));
     let invariants: Vec<_> = invariants::ALL.iter().map(|invariant| invariant.name).collect();
     let exhibits = exhibit::load(&folder, options.only.as_deref(), &invariants).map_err(Failure::usage)?;
+    let exhibits = match options.sample {
+        Some(size) => exhibit::sample(exhibits, size, options.sample_seed),
+        None => exhibits,
+    };
     output::error_line(&format!(
         "building the sound code and {} in `{}`",
         things(exhibits.len() as u64, "exhibit"),
         tour.base.display()
     ));
-    let lines = tour.lead(&exhibits, |line| output::error_line(&format!("{}: {}", line.name, line.verdict.as_str())));
+    // The sound code is shown first.
+    let steps = Steps::of_exhibits(exhibits.len() as u64 + 1);
+    let lines = tour.lead(&exhibits, |line| steps.done(&format!("{}: {}", line.name, line.verdict.as_str())));
+    steps.finish();
     let lines = lines.map_err(|error| match error {
         TourError::Exhibit(_) | TourError::Workshop { .. } => Failure::usage(error),
     })?;
@@ -72,7 +89,8 @@ fn plan(options: &Options) -> Result<Tour, Failure> {
     let root = root.ok_or_else(|| Failure::usage("the museum edits the sources of drydock: run it in their folder"))?;
     let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |target| current.join(target));
     let jobs = options.jobs.count().min(JOBS_MAX);
-    Ok(Tour { root, base: target.join("museum"), budget: Budget { runs: options.runs, seed: options.seed }, jobs })
+    let budget = Budget { runs: options.runs, seed: options.seed, seeds: options.seeds };
+    Ok(Tour { root, base: target.join("museum"), budget, jobs })
 }
 
 /// The worst verdict decides: what the user must repair first, then what we must, then what was missed.
@@ -97,9 +115,10 @@ fn render(lines: &[Line]) -> String {
     let rows = lines.iter().map(|line| {
         let named = if line.named.is_empty() { "none".to_owned() } else { line.named.join(" or ") };
         let (broken, verdict) = (line.broken.join(", "), line.verdict.as_str().to_owned());
-        vec![line.name.clone(), verdict, named, broken, count(line.runs), duration(line.cpu_seconds)]
+        let seeds = format!("{} of {}", line.seeds_good, line.seeds);
+        vec![line.name.clone(), verdict, seeds, named, broken, count(line.runs), duration(line.cpu_seconds)]
     });
-    let table = output::table(&["exhibit", "verdict", "must break", "broke", "runs#", "CPU time#"], rows);
+    let table = output::table(&["exhibit", "verdict", "seeds#", "must break", "broke", "runs#", "CPU time#"], rows);
     let stories = lines.iter().filter(|line| !line.story.is_empty());
     let stories: String = stories.map(|line| format!("{}: {}\n", line.name, line.story)).collect();
     format!("{table}\n\n{stories}\n{}\n", total(lines))
@@ -123,6 +142,8 @@ mod tests {
             name: name.to_owned(),
             verdict,
             named,
+            seeds: 5,
+            seeds_good: if matches!(verdict, Verdict::Sound | Verdict::Caught) { 5 } else { 4 },
             broken: broken.iter().map(|&name| name.to_owned()).collect(),
             runs: 1_000,
             cpu_seconds: 0.31,

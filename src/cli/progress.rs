@@ -1,10 +1,13 @@
 //! How far a long command is: a bar on a terminal, a few plain lines otherwise, always on standard error.
 
-use std::io::{IsTerminal, stderr};
+use std::{
+    io::{IsTerminal, stderr},
+    time::Duration,
+};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::output::{count, error_line};
+use super::output::{count, error_line, printable};
 
 /// Plain lines, at most.
 const LINES_MAX: u64 = 5;
@@ -42,6 +45,40 @@ impl Progress {
     /// No more is to come.
     pub(super) fn finish(&self) {
         if let Self::Bar(bar) = self {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// Steps of which each is told when it is done; on a terminal a bar stands below what was told.
+pub(super) struct Steps(Option<ProgressBar>);
+
+impl Steps {
+    /// The steps through so many exhibits.
+    pub(super) fn of_exhibits(total: u64) -> Self {
+        let style = || ProgressStyle::with_template("{bar:40} {pos} of {len} built and explored, {eta} left");
+        let bar = |style| {
+            let bar = ProgressBar::new(total).with_style(style);
+            bar.enable_steady_tick(Duration::from_secs(1));
+            bar
+        };
+        Self(stderr().is_terminal().then(|| bar(style().expect("the template is well-formed"))))
+    }
+
+    /// One more is done: what there is to tell of it.
+    pub(super) fn done(&self, told: &str) {
+        match &self.0 {
+            Some(bar) => {
+                bar.println(format!("drydock: {}", printable(told)));
+                bar.inc(1);
+            }
+            None => error_line(told),
+        }
+    }
+
+    /// No more is to come.
+    pub(super) fn finish(&self) {
+        if let Some(bar) = &self.0 {
             bar.finish_and_clear();
         }
     }

@@ -8,7 +8,7 @@ use std::{
 
 use serde::Deserialize;
 
-use crate::search::capsule::toml_error;
+use crate::search::{capsule::toml_error, seed::Seed};
 
 /// A bug in the museum.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -177,6 +177,14 @@ fn pick(exhibits: Vec<Exhibit>, only: &str) -> Result<Vec<Exhibit>, ExhibitError
     if picked.is_empty() { Err(ExhibitError::Unknown { only: only.to_owned(), names }) } else { Ok(picked) }
 }
 
+/// So many of the exhibits, which depend on the seed and their names alone, in their order.
+pub fn sample(mut exhibits: Vec<Exhibit>, size: usize, seed: Seed) -> Vec<Exhibit> {
+    exhibits.sort_by_cached_key(|exhibit| seed.child(&exhibit.name).0);
+    exhibits.truncate(size);
+    exhibits.sort_by(|one, other| one.name.cmp(&other.name));
+    exhibits
+}
+
 fn read(path: &Path) -> Result<String, ExhibitError> {
     fs::read_to_string(path).map_err(|cause| ExhibitError::Unreadable { path: path.to_owned(), cause })
 }
@@ -284,5 +292,20 @@ replace = ""
         let folder = tempfile::tempdir().unwrap();
         assert!(matches!(load(folder.path(), None, &[]), Err(ExhibitError::Empty(_))));
         assert!(matches!(load(&folder.path().join("gone"), None, &[]), Err(ExhibitError::Unreadable { .. })));
+    }
+
+    #[test]
+    fn a_sample_is_another_with_another_seed_and_the_same_with_the_same() {
+        let all: Vec<_> = (0..9)
+            .map(|number| Exhibit {
+                name: format!("R0{number}"),
+                ..parse(TEXT, Path::new("x.toml"), &["ONETERM"]).unwrap()
+            })
+            .collect();
+        let names = |seed| -> Vec<_> { sample(all.clone(), 3, Seed(seed)).into_iter().map(|one| one.name).collect() };
+        assert_eq!((names(1).len(), names(1)), (3, names(1)));
+        assert!(names(1).is_sorted());
+        assert!((2..9).any(|seed| names(seed) != names(1)));
+        assert_eq!(sample(all.clone(), 20, Seed(1)), all);
     }
 }

@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     exhibit::{Changes, Exhibit, ExhibitError},
-    verdict::{Line, Outcome, Subject},
+    verdict::{Line, Subject, Verdict},
     workshop::{Budget, Workshop},
 };
 
@@ -60,10 +60,10 @@ impl Tour {
         let stops = self.plan(exhibits)?;
         let failed = |cause| TourError::Workshop { base: self.base.clone(), cause };
         let workshops = self.open_workshops(exhibits.len()).map_err(failed)?;
-        let outcome = workshops[0].show(&Changes::new(), self.budget).map_err(failed)?;
-        let sound = Line::new("sound code", Subject::Sound, &outcome);
+        let outcomes = workshops[0].show(&Changes::new(), self.budget).map_err(failed)?;
+        let sound = Line::new("sound code", Subject::Sound, &outcomes);
         tell(&sound);
-        if matches!(outcome, Outcome::DoesNotBuild(_)) {
+        if sound.verdict == Verdict::DoesNotBuild {
             return Ok(vec![sound]);
         }
         for workshop in &workshops[1..] {
@@ -99,8 +99,8 @@ impl Tour {
         let work = |workshop: &Workshop| -> io::Result<()> {
             let next = || stops.lock().expect("no workshop panics while it takes a stop").pop_front();
             while let Some(stop) = next() {
-                let outcome = workshop.show(&stop.changes, self.budget)?;
-                let line = Line::new(&stop.exhibit.name, Subject::Bug(&stop.exhibit.invariant), &outcome);
+                let outcomes = workshop.show(&stop.changes, self.budget)?;
+                let line = Line::new(&stop.exhibit.name, Subject::Bug(&stop.exhibit.invariant), &outcomes);
                 tell(&line);
                 shown.lock().expect("see above").push((stop.place, line));
             }

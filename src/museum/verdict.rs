@@ -26,20 +26,40 @@ pub enum Outcome {
     Failed(String),
 }
 
-/// What that means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+impl Outcome {
+    fn summary(&self) -> Option<&Summary> {
+        match self {
+            Self::Explored(summary) => Some(summary),
+            _ => None,
+        }
+    }
+
+    /// What broke and how, or what went wrong.
+    fn story(&self) -> String {
+        match self {
+            Self::Explored(summary) => {
+                summary.violation.as_ref().map(|violation| violation.headline.clone()).unwrap_or_default()
+            }
+            Self::Hung => "the exploration did not end in time and was stopped".to_owned(),
+            Self::DoesNotBuild(cause) | Self::Failed(cause) => cause.clone(),
+        }
+    }
+}
+
+/// What that means, from good to bad: the worst is what an exhibit gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     /// Sound code survived the budget.
     Sound,
-    /// Sound code broke an invariant.
-    Unsound,
     /// The bug was caught by an invariant that was named.
     Caught,
     /// The bug broke other invariants only.
     CaughtByAnother,
     /// The bug survived the budget, or never ended.
     Missed,
+    /// Sound code broke an invariant.
+    Unsound,
     /// The edit applies, but what it makes is no program.
     DoesNotBuild,
     /// The harness failed.
@@ -88,9 +108,13 @@ pub struct Line {
     pub verdict: Verdict,
     /// The invariants of which one must catch it.
     pub named: Vec<String>,
+    /// Explorations, each with a seed of its own.
+    pub seeds: u32,
+    /// Those of them that ended as they must.
+    pub seeds_good: u32,
     /// The invariants that broke.
     pub broken: Vec<String>,
-    /// Runs made, up to the first violation.
+    /// Runs made, up to the first violation: those of the seed that took the most.
     pub runs: u64,
     /// Processor time that they took, or real time where the system does not tell.
     pub cpu_seconds: f64,
@@ -99,29 +123,35 @@ pub struct Line {
 }
 
 impl Line {
-    /// The line of `subject`.
-    pub fn new(name: &str, subject: Subject<'_>, outcome: &Outcome) -> Self {
+    /// The line of `subject`, from an outcome a seed.
+    ///
+    /// # Panics
+    /// When there is no outcome.
+    pub fn new(name: &str, subject: Subject<'_>, outcomes: &[Outcome]) -> Self {
         let named = match subject {
             Subject::Sound => Vec::new(),
             Subject::Bug(named) => named.to_vec(),
         };
-        let summary = match outcome {
-            Outcome::Explored(summary) => Some(summary),
-            _ => None,
-        };
-        let violation = summary.and_then(|summary| summary.violation.as_ref());
+        let verdict = |outcome: &&Outcome| Verdict::on(subject, outcome);
+        let worst = outcomes.iter().max_by_key(verdict).expect("a subject is explored at least once");
+        let summaries: Vec<_> = outcomes.iter().filter_map(Outcome::summary).collect();
+        let mut broken = Vec::new();
+        for name in summaries.iter().filter_map(|summary| summary.violation.as_ref()).flat_map(|one| &one.broken) {
+            if !broken.contains(name) {
+                broken.push(name.clone());
+            }
+        }
+        let good = outcomes.iter().filter(|outcome| verdict(outcome) <= Verdict::Caught).count();
         Self {
             name: name.to_owned(),
-            verdict: Verdict::on(subject, outcome),
+            verdict: verdict(&worst),
             named,
-            broken: violation.map(|violation| violation.broken.clone()).unwrap_or_default(),
-            runs: summary.map_or(0, |summary| summary.runs),
-            cpu_seconds: summary.map_or(0.0, |summary| summary.pace.cpu_seconds.unwrap_or(summary.pace.seconds)),
-            story: match outcome {
-                Outcome::Explored(_) => violation.map(|violation| violation.headline.clone()).unwrap_or_default(),
-                Outcome::Hung => "the exploration did not end in time and was stopped".to_owned(),
-                Outcome::DoesNotBuild(cause) | Outcome::Failed(cause) => cause.clone(),
-            },
+            seeds: outcomes.len() as u32,
+            seeds_good: good as u32,
+            broken,
+            runs: summaries.iter().map(|summary| summary.runs).max().unwrap_or(0),
+            cpu_seconds: summaries.iter().map(|summary| summary.pace.cpu_seconds.unwrap_or(summary.pace.seconds)).sum(),
+            story: worst.story(),
         }
     }
 }
@@ -188,6 +218,18 @@ mod tests {
 
     #[test]
     fn real_time_stands_in_for_processor_time_that_is_not_known() {
-        assert_eq!(Line::new("R01", Subject::Sound, &explored(&[])).cpu_seconds, 0.5);
+        assert_eq!(Line::new("R01", Subject::Sound, &[explored(&[])]).cpu_seconds, 0.5);
+    }
+
+    #[test]
+    fn the_worst_of_the_seeds_is_what_an_exhibit_gets() {
+        let named = ["PEERS".to_owned()];
+        let line = |outcomes: &[Outcome]| Line::new("R01", Subject::Bug(&named), outcomes);
+        let (caught, other, missed) = (explored(&["PEERS"]), explored(&["TRUTH"]), explored(&[]));
+        let of = |line: Line| (line.verdict, line.seeds_good, line.seeds, line.broken.join(" "));
+        assert_eq!(of(line(&[caught.clone(), caught.clone()])), (Verdict::Caught, 2, 2, "PEERS".to_owned()));
+        assert_eq!(of(line(&[caught.clone(), other])), (Verdict::CaughtByAnother, 1, 2, "PEERS TRUTH".to_owned()));
+        assert_eq!(of(line(&[missed, caught, Outcome::Hung])), (Verdict::Missed, 1, 3, "PEERS".to_owned()));
+        assert_eq!(of(line(&[Outcome::DoesNotBuild("x".to_owned())])), (Verdict::DoesNotBuild, 0, 1, String::new()));
     }
 }

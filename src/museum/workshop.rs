@@ -34,8 +34,10 @@ const SHRINK_SECONDS: &str = "2";
 pub struct Budget {
     /// Runs, at most.
     pub runs: u64,
-    /// The seed.
+    /// The seed of the first exploration; the next one's is one more.
     pub seed: Seed,
+    /// Explorations, each with a seed of its own: a bug that one of them misses is caught by luck.
+    pub seeds: u32,
 }
 
 /// A copy of the sources, and what is built from it.
@@ -82,11 +84,11 @@ impl Workshop {
         copy_with_times(&other.target(), &self.target())
     }
 
-    /// Builds the code with `changes` and explores it; the copy is sound again afterwards.
+    /// Builds the code with `changes` and explores it, an outcome a seed; the copy is sound again afterwards.
     ///
     /// # Errors
     /// When the copy cannot be changed, or no process can be started.
-    pub fn show(&self, changes: &Changes, budget: Budget) -> io::Result<Outcome> {
+    pub fn show(&self, changes: &Changes, budget: Budget) -> io::Result<Vec<Outcome>> {
         for (file, text) in changes {
             fs::write(self.work().join(file), text)?;
         }
@@ -95,8 +97,11 @@ impl Workshop {
             fs::copy(self.root.join(file), self.work().join(file))?;
         }
         match built? {
-            Ok(()) => self.explore(budget),
-            Err(cause) => Ok(Outcome::DoesNotBuild(cause)),
+            Ok(()) => {
+                let seeds = (0..budget.seeds).map(|nth| Seed(budget.seed.0.wrapping_add(u64::from(nth))));
+                seeds.map(|seed| self.explore(budget.runs, seed)).collect()
+            }
+            Err(cause) => Ok(vec![Outcome::DoesNotBuild(cause)]),
         }
     }
 
@@ -111,11 +116,11 @@ impl Workshop {
         Ok(if output.status.success() { Ok(()) } else { Err(first_error(&said)) })
     }
 
-    fn explore(&self, budget: Budget) -> io::Result<Outcome> {
+    fn explore(&self, runs: u64, seed: Seed) -> io::Result<Outcome> {
         let log = self.base.join(format!("log-{}.txt", self.number));
         let mut drydock = Command::new(self.target().join("museum").join("drydock"));
         drydock.args(["explore", "--json", "--jobs", "1", "--shrink-seconds", SHRINK_SECONDS]);
-        drydock.args(["--runs", &budget.runs.to_string(), "--seed", &budget.seed.to_string()]);
+        drydock.args(["--runs", &runs.to_string(), "--seed", &seed.to_string()]);
         drydock.arg("--capsules").arg(self.base.join("capsules"));
         let child = drydock.stdout(Stdio::piped()).stderr(File::create(&log)?).spawn()?;
         Ok(match output_within(child, EXPLORATION_MAX)? {
