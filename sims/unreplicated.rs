@@ -21,7 +21,7 @@ async fn tell(cluster: Cluster) {
     let settings =
         [json!(["data"]), json!([{ "name": "data", "sharded": true }]), json!([{ "name": "system" }]), json!("*")];
     cluster.set("replication.databases", cluster.choose_from(&settings));
-    for _ in 0..=cluster.choose(2) {
+    for _ in 0..cluster.choose_from(&[2, 1, 3, 4]) {
         let origin = NodeIndex(cluster.choose(u32::from(cluster.nodes())) as u8);
         let _ = cluster.deploy(origin, cluster.component()).await;
     }

@@ -37,6 +37,7 @@ impl Frequency {
         match effect {
             Effect::Failure => roll.pick(&[(2 * off + on, Self::Off), (on, Self::Rare)]),
             Effect::Refusal => roll.pick(&[(4 * off + 4 * on, Self::Off), (2 * on, Self::Often), (on, Self::Always)]),
+            Effect::Condition => roll.pick(&[(2 * off, Self::Off), (on, Self::Often), (on, Self::Always)]),
             Effect::Death => roll.pick(&[(2 * off + 2 * on, Self::Off), (on, Self::Often)]),
             _ => {
                 roll.pick(&[(8 * off, Self::Off), (2 * on, Self::Rare), (4 * on, Self::Often), (2 * on, Self::Always)])
@@ -117,7 +118,7 @@ impl KindProfile {
         match self.effect {
             Effect::Workload if roll.hits(PLAIN_WORKLOAD) => 0,
             Effect::Workload | Effect::Order => roll.below(bound),
-            Effect::Delay | Effect::Cut | Effect::Failure | Effect::Refusal | Effect::Death => {
+            Effect::Delay | Effect::Cut | Effect::Failure | Effect::Refusal | Effect::Condition | Effect::Death => {
                 let strikes = roll.hits(self.frequency_on(label.node).odds()) || self.is_in_burst(label);
                 if strikes { 1 + roll.below(self.largest(bound)) } else { 0 }
             }

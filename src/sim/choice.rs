@@ -47,6 +47,8 @@ pub enum Effect {
     Failure,
     /// Something fails that a run does a few times at most.
     Refusal,
+    /// What a node is like for a life, which harms nobody by itself.
+    Condition,
     /// Something befalls a node as a whole: it dies, it is cut off, a stranger comes.
     Death,
     /// The story itself differs: not a fault.
@@ -157,7 +159,7 @@ kinds! {
     /// For how much longer than a second.
     PartitionTime = "partition-time", Delay;
     /// A node's clock is wrong from the beginning of a life on; see [`skew_ms`].
-    ClockSkew = "clock-skew", Death;
+    ClockSkew = "clock-skew", Condition;
     /// It jumps in that life: so far from the true time.
     ClockJump = "clock-jump", Death;
     /// At which of its steps; see [`step`].

@@ -39,7 +39,7 @@ fn choice(label: Label, value: u32) -> String {
     match label.kind.effect() {
         Effect::Delay => format!("{what} takes {} ms longer", delay_ms(value)),
         Effect::Cut => format!("{what} hands on {value}/{CUT_BOUND} of the bytes, then the rest"),
-        Effect::Failure | Effect::Refusal | Effect::Death => what,
+        Effect::Failure | Effect::Refusal | Effect::Condition | Effect::Death => what,
         Effect::Order | Effect::Workload => format!("{what}: {value}"),
     }
 }

@@ -35,7 +35,7 @@ struct Immortal(Sequence);
 impl Source for Immortal {
     fn draw(&mut self, label: Label, bound: u32) -> u32 {
         match label.kind.effect() {
-            Effect::Death => 0,
+            Effect::Condition | Effect::Death => 0,
             _ => self.0.draw(label, bound),
         }
     }

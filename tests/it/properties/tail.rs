@@ -124,7 +124,7 @@ impl Source for Rough {
     fn draw(&mut self, label: Label, bound: u32) -> u32 {
         match label.kind.effect() {
             Effect::Failure | Effect::Refusal => 0,
-            Effect::Death if label.node.is_none_or(|node| node == ORIGIN) => 0,
+            Effect::Condition | Effect::Death if label.node.is_none_or(|node| node == ORIGIN) => 0,
             _ => self.0.draw(label, bound),
         }
     }
