@@ -174,14 +174,30 @@ impl<'a> Facts<'a> {
         facts
     }
 
-    /// A client that lost its node was not told the deployment's id: its payload tells it, which is another in each deploy
-    /// (a rollback's comes again, so only puts after the request count). An answer without an id is of no deployment.
+    /// A client that lost its node was not told the deployment's id: its payload tells it, where no other deploy may have
+    /// put the same. Rollbacks bring one payload back under several ids; then nobody knows whose is which. An answer without
+    /// an id is of no deployment.
     fn know_lost_deploys(&mut self) {
-        for deploy in self.deploys.iter_mut().filter(|deploy| deploy.id.is_none() && deploy.answer.is_none()) {
+        let told: BTreeSet<Key> = self.deploys.iter().filter_map(Deploy::key).collect();
+        let mut begun = BTreeMap::new();
+        for put in &self.puts {
+            begun.entry(&put.key).or_insert(put.started);
+        }
+        // Which of them may have put which row.
+        let mut fits = BTreeSet::new();
+        for (number, deploy) in
+            self.deploys.iter().enumerate().filter(|(_, deploy)| deploy.id.is_none() && deploy.answer.is_none())
+        {
             let hash = Some(&deploy.asked.payload_hash);
-            let mut asked = self.puts.iter().filter(|put| put.started > deploy.requested);
-            let put = asked.find(|put| put.node == deploy.origin && put.row.payload_hash.as_ref() == hash);
-            deploy.id = put.and_then(|put| put.key.parse().ok());
+            let its = self.puts.iter().filter(|put| put.node == deploy.origin && put.row.payload_hash.as_ref() == hash);
+            let its = its.filter(|put| begun[&put.key] > deploy.requested && !told.contains(&put.key));
+            fits.extend(its.map(|put| (number, put.key.clone())));
+        }
+        for (number, key) in &fits {
+            let others = fits.iter().filter(|(other, theirs)| (other == number) != (theirs == key));
+            if others.count() == 0 {
+                self.deploys[*number].id = key.parse().ok();
+            }
         }
     }
 
