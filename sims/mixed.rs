@@ -7,7 +7,7 @@ use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use futures_util::{
     StreamExt,
-    future::{Either, LocalBoxFuture, join_all, select},
+    future::{LocalBoxFuture, join_all},
     stream::FuturesUnordered,
 };
 use serde_json::{Value, json};
@@ -40,9 +40,6 @@ const PROJECTS: [&str; 3] = ["shop", "web-shop", "mail"];
 /// Where the races of a deploy that is asked for while another runs are, in milliseconds.
 const LATE_MS: [u64; 9] = [0, 1, 3, 6, 10, 15, 25, 60, 3_000];
 
-/// How long readers have for the rest when everything has come to rest.
-const REST: Duration = Duration::from_secs(300);
-
 /// The deploys of a run that have succeeded.
 #[derive(Clone, Default)]
 struct Past(Rc<RefCell<Vec<Succeeded>>>);
@@ -62,15 +59,7 @@ async fn tell(cluster: Cluster) {
     }
     install_by_choice(&cluster);
     let readers = (0..cluster.choose(4)).map(|number| reader(&cluster, number)).collect::<Vec<_>>();
-    let story = async {
-        deploys(&cluster).await;
-        cluster.settle().await;
-    };
-    match select(Box::pin(story), join_all(readers)).await {
-        Either::Left((_, readers)) => drop(timeout(REST, readers).await),
-        Either::Right((_, story)) => story.await,
-    }
-    cluster.settle().await;
+    cluster.read_along(deploys(&cluster), join_all(readers)).await;
 }
 
 /// What installers do in this run; one node's may be another.

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::{join_all, join3};
-use tokio::time::timeout;
 
 use crate::{
     check::NodeIndex,
@@ -29,9 +28,6 @@ pub(super) const SCENARIO: Scenario = Scenario {
     other_sizes: &[],
     tell: |cluster| Box::pin(tell(cluster)),
 };
-
-/// How long readers have for the rest when everything has come to rest: the slowest needs less than a minute.
-const REST: Duration = Duration::from_secs(300);
 
 /// How many dashboards there are.
 const DASHBOARDS: u32 = 2;
@@ -58,16 +54,8 @@ async fn tell(cluster: Cluster) {
             let next = NodeIndex(cluster.choose(u32::from(cluster.nodes())) as u8);
             let _ = cluster.deploy(next, cluster.component()).await;
         }
-        cluster.settle().await;
     };
-    let mut readers = std::pin::pin!(readers);
-    let mut story = std::pin::pin!(story);
-    tokio::select! {
-        biased;
-        () = &mut story => drop(timeout(REST, readers).await),
-        _ = &mut readers => story.await,
-    }
-    cluster.settle().await;
+    cluster.read_along(story, readers).await;
 }
 
 async fn read(cluster: &Cluster, reader: u32) {

@@ -6,7 +6,6 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tokio::time::timeout;
 
 use crate::{
     check::NodeIndex,
@@ -24,9 +23,6 @@ pub(super) const SCENARIO: Scenario = Scenario {
     tell: |cluster| Box::pin(tell(cluster)),
 };
 
-/// How long tails have for the rest when everything has come to rest.
-const REST: Duration = Duration::from_secs(300);
-
 async fn tell(cluster: Cluster) {
     let origin = NodeIndex(cluster.choose(u32::from(cluster.nodes())) as u8);
     let tails = 2 * u32::from(cluster.nodes());
@@ -34,16 +30,8 @@ async fn tell(cluster: Cluster) {
     let story = async {
         let starts_after = Duration::from_millis(cluster.choose_from(&[0, 8, 40]));
         let _ = cluster.deploy(origin, Deploy { starts_after, ..cluster.component() }).await;
-        cluster.settle().await;
     };
-    let mut tails = std::pin::pin!(tails);
-    let mut story = std::pin::pin!(story);
-    tokio::select! {
-        biased;
-        () = &mut story => drop(timeout(REST, tails).await),
-        _ = &mut tails => story.await,
-    }
-    cluster.settle().await;
+    cluster.read_along(story, tails).await;
 }
 
 /// Two tails a node, each of which takes its time over nothing or a little.

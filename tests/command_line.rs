@@ -73,6 +73,10 @@ fn each_bad_input_gets_one_line_and_exit_code_2_and_touches_no_file() {
         &["museum", "missing"],
         &["museum", "empty"],
         &["museum", "--only", "no-such"],
+        &["museum", "--sample", "0"],
+        &["museum", "--sample-seed", "7"],
+        &["museum", "--sample", "1", "--only", "R01"],
+        &["museum", "--seeds", "0"],
         &["twice", "--scenario", "no-such"],
     ];
     for line in lines {

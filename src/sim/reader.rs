@@ -1,10 +1,11 @@
 //! Readers of deployments: clients that tail, download and delete, on any node. What each saw is in the trace.
 //! Those that list and look are in [`super::dashboard`].
 
-use std::{rc::Rc, time::Duration};
+use std::{future::Future, pin::pin, rc::Rc, time::Duration};
 
+use futures_util::future::{Either, select};
 use serde_json::{Value, json};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::{cluster::Cluster, env::SimEnv};
 use crate::{
@@ -15,6 +16,9 @@ use crate::{
 /// How often a reader that waits for a deployment to show looks for it, and how many times.
 const LOOK_EVERY: Duration = Duration::from_millis(3);
 const LOOKS_MAX: u32 = 2_000;
+
+/// How long readers have for the rest when everything has come to rest: the slowest needs less than a minute.
+const REST: Duration = Duration::from_secs(300);
 
 /// Looks before a waiting reader slows down, and those that it takes until it has waited for some seconds.
 const CLOSE_LOOKS: u32 = 40;
@@ -34,6 +38,19 @@ pub struct Habit {
 }
 
 impl Cluster {
+    /// Tells a story while others read; when everything has come to rest, they read what is left to them.
+    pub async fn read_along(&self, story: impl Future<Output = ()>, readers: impl Future) {
+        let told = async {
+            story.await;
+            self.settle().await;
+        };
+        match select(pin!(told), pin!(readers)).await {
+            Either::Left(((), readers)) => drop(timeout(REST, readers).await),
+            Either::Right((_, told)) => told.await,
+        }
+        self.settle().await;
+    }
+
     /// A client tails the newest deployment that `node` knows, from its first event until the tail ends or the client
     /// leaves.
     pub async fn tail_newest(&self, node: NodeIndex, habit: Habit) {

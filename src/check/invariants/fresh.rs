@@ -205,7 +205,7 @@ fn is_seen_late<'a>(facts: &Facts<'_>, course: &Course<'_>, tail: &Tail<'_>, seq
     let late = facts.at_ms(until).saturating_sub(facts.at_ms(due));
     let excused = || read_delays_ms(facts, tail.node, due, until) + read_under_way_ms(facts, tail.node, before, due);
     // The logic gives a row up to a store that does not take its end: what it tells from then on is in the table alone.
-    let given_up = || facts.end_was_refused_within(course.key, before, until);
+    let given_up = || facts.end_was_refused(course.key, due);
     let is_late = late > AT_ONCE_MS && late > AT_ONCE_MS + excused() && !given_up();
     is_late.then(|| Finding {
         kind: "a tail on the origin sees late",
