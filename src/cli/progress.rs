@@ -1,11 +1,12 @@
 //! How far a long command is: a bar on a terminal, a few plain lines otherwise, always on standard error.
 
 use std::{
+    fmt,
     io::{IsTerminal, stderr},
     time::Duration,
 };
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar, ProgressState, ProgressStyle};
 
 use super::output::{count, error_line, printable};
 
@@ -56,7 +57,17 @@ pub(super) struct Steps(Option<ProgressBar>);
 impl Steps {
     /// The steps through so many exhibits.
     pub(super) fn of_exhibits(total: u64) -> Self {
-        let style = || ProgressStyle::with_template("{bar:40} {pos} of {len} built and explored, {eta} left");
+        // Before the first step is done nobody knows how long they take.
+        let left = |state: &ProgressState, out: &mut dyn fmt::Write| {
+            let _ = match state.pos() {
+                0 => Ok(()),
+                _ => write!(out, ", {:#} left", HumanDuration(state.eta())),
+            };
+        };
+        let style = || {
+            let style = ProgressStyle::with_template("{bar:40} {pos} of {len} built and explored{left}");
+            style.map(|style| style.with_key("left", left))
+        };
         let bar = |style| {
             let bar = ProgressBar::new(total).with_style(style);
             bar.enable_steady_tick(Duration::from_secs(1));
