@@ -1,7 +1,7 @@
 //! Tails on every node that stay until the deployment is over.
 //!
-//! Simulates the terminals of a team that follows one deploy: they attach before it, with it or behind it, on any node, and
-//! none leaves. Fails when a tail misses an event or the end, sees one late on the origin, or ends too soon.
+//! Simulates the terminals of a team that follows one deploy: they come before it, with it or behind it, attach as soon as
+//! their node shows it, and none leaves. Fails when a tail misses an event or the end, sees one late on the origin, or ends too soon.
 
 use std::time::Duration;
 

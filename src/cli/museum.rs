@@ -73,7 +73,7 @@ pub(super) fn run(options: &Options) -> Result<Exit, Failure> {
         tour.base.display()
     ));
     // The sound code is shown first.
-    let steps = Steps::of_exhibits(exhibits.len() as u64 + 1);
+    let steps = Steps::of_builds(exhibits.len() as u64 + 1);
     let lines = tour.lead(&exhibits, |line| steps.done(&format!("{}: {}", line.name, line.verdict.as_str())));
     steps.finish();
     let lines = lines.map_err(|error| match error {
@@ -95,15 +95,11 @@ fn plan(options: &Options) -> Result<Tour, Failure> {
 
 /// The worst verdict decides: what the user must repair first, then what we must, then what was missed.
 fn exit(lines: &[Line]) -> Exit {
-    let any = |verdicts: &[Verdict]| lines.iter().any(|line| verdicts.contains(&line.verdict));
-    if any(&[Verdict::DoesNotBuild]) {
-        Exit::Usage
-    } else if any(&[Verdict::Failed]) {
-        Exit::Internal
-    } else if any(&[Verdict::Unsound, Verdict::CaughtByAnother, Verdict::Missed]) {
-        Exit::Violation
-    } else {
-        Exit::Sound
+    match lines.iter().map(|line| line.verdict).max() {
+        Some(Verdict::DoesNotBuild) => Exit::Usage,
+        Some(Verdict::Failed) => Exit::Internal,
+        Some(Verdict::Unsound | Verdict::Missed | Verdict::CaughtByAnother) => Exit::Violation,
+        Some(Verdict::Caught | Verdict::Sound) | None => Exit::Sound,
     }
 }
 
@@ -115,7 +111,7 @@ fn render(lines: &[Line]) -> String {
     let rows = lines.iter().map(|line| {
         let named = if line.named.is_empty() { "none".to_owned() } else { line.named.join(" or ") };
         let (broken, verdict) = (line.broken.join(", "), line.verdict.as_str().to_owned());
-        let seeds = format!("{} of {}", line.seeds_good, line.seeds);
+        let seeds = format!("{} of {}", line.seeds.len() - line.seeds_missed.len(), line.seeds.len());
         vec![line.name.clone(), verdict, seeds, named, broken, count(line.runs), duration(line.cpu_seconds)]
     });
     let table = output::table(&["exhibit", "verdict", "seeds#", "must break", "broke", "runs#", "CPU time#"], rows);
@@ -142,8 +138,8 @@ mod tests {
             name: name.to_owned(),
             verdict,
             named,
-            seeds: 5,
-            seeds_good: if matches!(verdict, Verdict::Sound | Verdict::Caught) { 5 } else { 4 },
+            seeds: (1..=5).map(Seed).collect(),
+            seeds_missed: if verdict.is_good() { vec![] } else { vec![Seed(3)] },
             broken: broken.iter().map(|&name| name.to_owned()).collect(),
             runs: 1_000,
             cpu_seconds: 0.31,

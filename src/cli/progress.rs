@@ -1,14 +1,13 @@
 //! How far a long command is: a bar on a terminal, a few plain lines otherwise, always on standard error.
 
 use std::{
-    fmt,
     io::{IsTerminal, stderr},
     time::Duration,
 };
 
-use indicatif::{HumanDuration, ProgressBar, ProgressState, ProgressStyle};
+use indicatif::{ProgressBar, ProgressStyle};
 
-use super::output::{count, error_line, printable};
+use super::output::{count, error_line};
 
 /// Plain lines, at most.
 const LINES_MAX: u64 = 5;
@@ -55,32 +54,23 @@ impl Progress {
 pub(super) struct Steps(Option<ProgressBar>);
 
 impl Steps {
-    /// The steps through so many exhibits.
-    pub(super) fn of_exhibits(total: u64) -> Self {
-        // Before the first step is done nobody knows how long they take.
-        let left = |state: &ProgressState, out: &mut dyn fmt::Write| {
-            let _ = match state.pos() {
-                0 => Ok(()),
-                _ => write!(out, ", {:#} left", HumanDuration(state.eta())),
-            };
-        };
-        let style = || {
-            let style = ProgressStyle::with_template("{bar:40} {pos} of {len} built and explored{left}");
-            style.map(|style| style.with_key("left", left))
-        };
-        let bar = |style| {
-            let bar = ProgressBar::new(total).with_style(style);
-            bar.enable_steady_tick(Duration::from_secs(1));
-            bar
-        };
-        Self(stderr().is_terminal().then(|| bar(style().expect("the template is well-formed"))))
+    /// So many builds, each of which is explored.
+    pub(super) fn of_builds(total: u64) -> Self {
+        if !stderr().is_terminal() {
+            return Self(None);
+        }
+        // The first builds all that is depended on: it says nothing of how long the others take.
+        let style = ProgressStyle::with_template("{bar:40} {pos} of {len} built and explored in {elapsed}");
+        let bar = ProgressBar::new(total).with_style(style.expect("the template is well-formed"));
+        bar.enable_steady_tick(Duration::from_secs(1));
+        Self(Some(bar))
     }
 
     /// One more is done: what there is to tell of it.
     pub(super) fn done(&self, told: &str) {
         match &self.0 {
             Some(bar) => {
-                bar.println(format!("drydock: {}", printable(told)));
+                bar.suspend(|| error_line(told));
                 bar.inc(1);
             }
             None => error_line(told),

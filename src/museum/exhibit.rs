@@ -302,8 +302,12 @@ replace = ""
                 ..parse(TEXT, Path::new("x.toml"), &["ONETERM"]).unwrap()
             })
             .collect();
-        let names = |seed| -> Vec<_> { sample(all.clone(), 3, Seed(seed)).into_iter().map(|one| one.name).collect() };
-        assert_eq!((names(1).len(), names(1)), (3, names(1)));
+        let names_of = |all: Vec<Exhibit>, seed| -> Vec<_> {
+            sample(all, 3, Seed(seed)).into_iter().map(|one| one.name).collect()
+        };
+        let names = |seed| names_of(all.clone(), seed);
+        let backwards: Vec<_> = all.iter().rev().cloned().collect();
+        assert_eq!((names(1).len(), names(1)), (3, names_of(backwards, 1)));
         assert!(names(1).is_sorted());
         assert!((2..9).any(|seed| names(seed) != names(1)));
         assert_eq!(sample(all.clone(), 20, Seed(1)), all);

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::search::summary::Summary;
+use crate::search::{seed::Seed, summary::Summary};
 
 /// What is explored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,13 +35,11 @@ impl Outcome {
     }
 
     /// What broke and how, or what went wrong.
-    fn story(&self) -> String {
+    fn story(&self) -> Option<String> {
         match self {
-            Self::Explored(summary) => {
-                summary.violation.as_ref().map(|violation| violation.headline.clone()).unwrap_or_default()
-            }
-            Self::Hung => "the exploration did not end in time and was stopped".to_owned(),
-            Self::DoesNotBuild(cause) | Self::Failed(cause) => cause.clone(),
+            Self::Explored(summary) => summary.violation.as_ref().map(|violation| violation.headline.clone()),
+            Self::Hung => Some("the exploration did not end in time and was stopped".to_owned()),
+            Self::DoesNotBuild(cause) | Self::Failed(cause) => Some(cause.clone()),
         }
     }
 }
@@ -60,10 +58,10 @@ pub enum Verdict {
     Missed,
     /// Sound code broke an invariant.
     Unsound,
-    /// The edit applies, but what it makes is no program.
-    DoesNotBuild,
     /// The harness failed.
     Failed,
+    /// The edit applies, but what it makes is no program: the user must repair it first.
+    DoesNotBuild,
 }
 
 impl Verdict {
@@ -83,6 +81,11 @@ impl Verdict {
             (Subject::Bug(named), Some(broken)) if broken.iter().any(|name| named.contains(name)) => Self::Caught,
             (Subject::Bug(_), Some(_)) => Self::CaughtByAnother,
         }
+    }
+
+    /// Did the exploration end as it must?
+    pub fn is_good(self) -> bool {
+        matches!(self, Self::Sound | Self::Caught)
     }
 
     /// The verdict in a word or two.
@@ -108,10 +111,10 @@ pub struct Line {
     pub verdict: Verdict,
     /// The invariants of which one must catch it.
     pub named: Vec<String>,
-    /// Explorations, each with a seed of its own.
-    pub seeds: u32,
-    /// Those of them that ended as they must.
-    pub seeds_good: u32,
+    /// The seeds with which it was explored.
+    pub seeds: Vec<Seed>,
+    /// Those of them that did not end as they must.
+    pub seeds_missed: Vec<Seed>,
     /// The invariants that broke.
     pub broken: Vec<String>,
     /// Runs made, up to the first violation: those of the seed that took the most.
@@ -123,35 +126,40 @@ pub struct Line {
 }
 
 impl Line {
-    /// The line of `subject`, from an outcome a seed.
+    /// The line of `subject`, from its outcomes, each with its seed.
     ///
     /// # Panics
     /// When there is no outcome.
-    pub fn new(name: &str, subject: Subject<'_>, outcomes: &[Outcome]) -> Self {
+    pub fn new(name: &str, subject: Subject<'_>, outcomes: &[(Seed, Outcome)]) -> Self {
         let named = match subject {
             Subject::Sound => Vec::new(),
             Subject::Bug(named) => named.to_vec(),
         };
-        let verdict = |outcome: &&Outcome| Verdict::on(subject, outcome);
-        let worst = outcomes.iter().max_by_key(verdict).expect("a subject is explored at least once");
-        let summaries: Vec<_> = outcomes.iter().filter_map(Outcome::summary).collect();
+        let verdict = |outcome: &Outcome| Verdict::on(subject, outcome);
+        let worst = outcomes.iter().max_by_key(|(_, outcome)| verdict(outcome));
+        let (worst_seed, worst) = worst.expect("a subject is explored at least once");
+        let summaries: Vec<_> = outcomes.iter().filter_map(|(_, outcome)| outcome.summary()).collect();
         let mut broken = Vec::new();
         for name in summaries.iter().filter_map(|summary| summary.violation.as_ref()).flat_map(|one| &one.broken) {
             if !broken.contains(name) {
                 broken.push(name.clone());
             }
         }
-        let good = outcomes.iter().filter(|outcome| verdict(outcome) <= Verdict::Caught).count();
+        let missed = outcomes.iter().filter(|(_, outcome)| !verdict(outcome).is_good()).map(|(seed, _)| *seed);
+        let story = match worst.story() {
+            story if outcomes.len() == 1 || verdict(worst).is_good() => story.unwrap_or_default(),
+            story => format!("seed {worst_seed}: {}", story.as_deref().unwrap_or("nothing breaks")),
+        };
         Self {
             name: name.to_owned(),
-            verdict: verdict(&worst),
+            verdict: verdict(worst),
             named,
-            seeds: outcomes.len() as u32,
-            seeds_good: good as u32,
+            seeds: outcomes.iter().map(|(seed, _)| *seed).collect(),
+            seeds_missed: missed.collect(),
             broken,
             runs: summaries.iter().map(|summary| summary.runs).max().unwrap_or(0),
             cpu_seconds: summaries.iter().map(|summary| summary.pace.cpu_seconds.unwrap_or(summary.pace.seconds)).sum(),
-            story: worst.story(),
+            story,
         }
     }
 }
@@ -218,18 +226,30 @@ mod tests {
 
     #[test]
     fn real_time_stands_in_for_processor_time_that_is_not_known() {
-        assert_eq!(Line::new("R01", Subject::Sound, &[explored(&[])]).cpu_seconds, 0.5);
+        assert_eq!(Line::new("R01", Subject::Sound, &[(Seed(1), explored(&[]))]).cpu_seconds, 0.5);
     }
 
     #[test]
     fn the_worst_of_the_seeds_is_what_an_exhibit_gets() {
         let named = ["PEERS".to_owned()];
-        let line = |outcomes: &[Outcome]| Line::new("R01", Subject::Bug(&named), outcomes);
+        let line = |outcomes: Vec<Outcome>| {
+            let seeds = (7..).map(Seed);
+            Line::new("R01", Subject::Bug(&named), &seeds.zip(outcomes).collect::<Vec<_>>())
+        };
         let (caught, other, missed) = (explored(&["PEERS"]), explored(&["TRUTH"]), explored(&[]));
-        let of = |line: Line| (line.verdict, line.seeds_good, line.seeds, line.broken.join(" "));
-        assert_eq!(of(line(&[caught.clone(), caught.clone()])), (Verdict::Caught, 2, 2, "PEERS".to_owned()));
-        assert_eq!(of(line(&[caught.clone(), other])), (Verdict::CaughtByAnother, 1, 2, "PEERS TRUTH".to_owned()));
-        assert_eq!(of(line(&[missed, caught, Outcome::Hung])), (Verdict::Missed, 1, 3, "PEERS".to_owned()));
-        assert_eq!(of(line(&[Outcome::DoesNotBuild("x".to_owned())])), (Verdict::DoesNotBuild, 0, 1, String::new()));
+        let of = |line: Line| {
+            let missed: Vec<_> = line.seeds_missed.iter().map(|seed| seed.0).collect();
+            (line.verdict, missed, line.broken.join(" "), line.story)
+        };
+        let told = |story: &str| story.to_owned();
+        let both = of(line(vec![caught.clone(), caught.clone()]));
+        assert_eq!(both, (Verdict::Caught, vec![], told("PEERS"), told("PEERS broken")));
+        let another = of(line(vec![caught.clone(), other]));
+        assert_eq!(another, (Verdict::CaughtByAnother, vec![8], told("PEERS TRUTH"), told("seed 8: PEERS broken")));
+        let none = of(line(vec![caught, missed.clone()]));
+        assert_eq!(none, (Verdict::Missed, vec![8], told("PEERS"), told("seed 8: nothing breaks")));
+        assert_eq!(of(line(vec![missed])), (Verdict::Missed, vec![7], String::new(), String::new()));
+        let broken = of(line(vec![Outcome::DoesNotBuild("x".to_owned())]));
+        assert_eq!(broken, (Verdict::DoesNotBuild, vec![7], String::new(), told("x")));
     }
 }

@@ -84,11 +84,11 @@ impl Workshop {
         copy_with_times(&other.target(), &self.target())
     }
 
-    /// Builds the code with `changes` and explores it, an outcome a seed; the copy is sound again afterwards.
+    /// Builds the code with `changes` and explores it, an outcome a seed, or one if there is nothing to explore; the copy is sound again afterwards.
     ///
     /// # Errors
     /// When the copy cannot be changed, or no process can be started.
-    pub fn show(&self, changes: &Changes, budget: Budget) -> io::Result<Vec<Outcome>> {
+    pub fn show(&self, changes: &Changes, budget: Budget) -> io::Result<Vec<(Seed, Outcome)>> {
         for (file, text) in changes {
             fs::write(self.work().join(file), text)?;
         }
@@ -99,9 +99,9 @@ impl Workshop {
         match built? {
             Ok(()) => {
                 let seeds = (0..budget.seeds).map(|nth| Seed(budget.seed.0.wrapping_add(u64::from(nth))));
-                seeds.map(|seed| self.explore(budget.runs, seed)).collect()
+                seeds.map(|seed| Ok((seed, self.explore(budget.runs, seed)?))).collect()
             }
-            Err(cause) => Ok(vec![Outcome::DoesNotBuild(cause)]),
+            Err(cause) => Ok(vec![(budget.seed, Outcome::DoesNotBuild(cause))]),
         }
     }
 

@@ -30,7 +30,8 @@ impl Frequency {
     }
 
     /// The frequency of a kind that is on with `density`. Failures are never more than rare, or no run would succeed; but
-    /// those of what is done a few times only would hardly ever happen then.
+    /// those of what is done a few times only would hardly ever happen then. What a node is like for a life harms nobody by
+    /// itself, and is the most frequent.
     fn draw(roll: Roll, effect: Effect, density: Odds) -> Self {
         let on = density.hits;
         let off = density.of - on;
@@ -193,6 +194,14 @@ mod tests {
         let failures = |run| values(run, Kind::PutRefused, 2).iter().sum::<u32>();
         assert!((0..300).all(|run| failures(run) < 15));
         assert!((0..300).any(|run| failures(run) > 0));
+    }
+
+    #[test]
+    fn a_node_is_unlike_the_others_in_some_runs_only() {
+        let wrong = |run| values(run, Kind::ClockSkew, 4).iter().filter(|&&value| value > 0).count();
+        let runs: Vec<_> = (0..200).map(wrong).collect();
+        assert!(runs.iter().filter(|&&count| count == 0).count() > 50);
+        assert!(runs.iter().filter(|&&count| count > 0).count() > 50);
     }
 
     #[test]

@@ -5,12 +5,13 @@
 
 use std::{fmt, str::FromStr};
 
+use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::sim::choice::Label;
 
 /// A place in the tree of seeds. Only ever turned into choices by a strategy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Seed(pub u64);
 
 impl Seed {

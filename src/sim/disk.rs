@@ -114,7 +114,8 @@ impl SimDisk {
         }
     }
 
-    /// What touches names, or must be durable, takes a device a while, however fast it is: others come to their turn.
+    /// A call about names takes a device a while, however fast it is, and so does the sync of a directory: others come to
+    /// their turn before it has an effect.
     async fn turn(&self) -> io::Result<()> {
         tokio::task::yield_now().await;
         self.delay().await

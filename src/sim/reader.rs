@@ -13,7 +13,8 @@ use crate::{
     deploy::{hashing::Hashing, node::Node, reading::tail::TailItem},
 };
 
-/// How often a reader that waits for a deployment to show looks for it, and how many times.
+/// How often a reader that waits for a deployment to show looks for it, at first and later, and how many times.
+const LOOK_CLOSELY_EVERY: Duration = Duration::from_millis(1);
 const LOOK_EVERY: Duration = Duration::from_millis(3);
 const LOOKS_MAX: u32 = 2_000;
 
@@ -122,7 +123,7 @@ async fn newest(at: &Rc<Node<SimEnv>>) -> Option<String> {
             return Some(id.to_owned());
         }
         // The moment in which a deployment begins is looked at closely.
-        sleep(if look < CLOSE_LOOKS { LOOK_EVERY / 3 } else { LOOK_EVERY }).await;
+        sleep(if look < CLOSE_LOOKS { LOOK_CLOSELY_EVERY } else { LOOK_EVERY }).await;
     }
     None
 }

@@ -195,6 +195,13 @@ const CANARIES: &[Canary] = &[
         let asks = position(trace, |event| matches!(event, Event::DeployRequested(_)));
         edit_facts(&mut trace[asks], |asked| asked.asked_at = asked.asked_at.map(|at| at + 1_000));
     }),
+    canary("ROW", "deploy", |trace| {
+        // Whose client was told nothing is known by its payload.
+        let (asks, answered) =
+            (position(trace, |event| matches!(event, Event::DeployRequested(_))), answered(trace) - 1);
+        trace[answered].event = Event::ClientLost { deploy: 0, cause: "the connection is closed".to_owned() };
+        edit_facts(&mut trace[asks], |asked| asked.user = Some("ann".to_owned()));
+    }),
     canary("READ", "retention", |trace| edit_lists(trace, |list| list["total"] = json!(99))),
     canary("READ", "retention", |trace| {
         edit_lists(trace, |list| list["deployments"].as_array_mut().unwrap().reverse())
@@ -208,6 +215,18 @@ const CANARIES: &[Canary] = &[
     }),
     canary("FRESH", "readers", |trace| {
         // A tail sees what it sees, but each thing a little later.
+        for entry in trace.iter_mut().filter(|entry| matches!(entry.event, Event::Tail { .. })) {
+            entry.at_ms += 10;
+        }
+    }),
+    canary("FRESH", "readers", |trace| {
+        // A row whose end the store has refused once is in memory as before.
+        let is_end = |event: &Event| matches!(event, Event::PutStarted { draft, .. } if has_ended(&draft.value));
+        let (first, end) = (position(trace, |event| matches!(event, Event::Tail { .. })), position(trace, is_end));
+        let Event::PutStarted { key, draft, .. } = trace[end].event.clone() else { unreachable!("found as one") };
+        let node = trace[end].node.expect("a put is on a node");
+        insert(trace, first, node, Event::PutStarted { put: 99, key, draft });
+        insert(trace, first + 1, node, Event::PutRefused { put: 99, cause: "it is full".to_owned() });
         for entry in trace.iter_mut().filter(|entry| matches!(entry.event, Event::Tail { .. })) {
             entry.at_ms += 10;
         }
@@ -304,9 +323,14 @@ fn edit_record(record: &mut Rc<Record>, edit: &impl Fn(&mut Value)) {
     Rc::make_mut(record).value = value;
 }
 
+fn has_ended(value: &[u8]) -> bool {
+    let row: Value = serde_json::from_slice(value).unwrap();
+    !row["completed_at"].is_null()
+}
+
 fn edited(value: &[u8], edit: &impl Fn(&mut Value)) -> bytes::Bytes {
     let mut row: Value = serde_json::from_slice(value).unwrap();
-    if !row["completed_at"].is_null() {
+    if has_ended(value) {
         edit(&mut row);
     }
     row.to_string().into()

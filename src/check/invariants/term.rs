@@ -1,7 +1,7 @@
 //! TERM: every deployment ends.
 
 use super::{
-    facts::{At, Deploy, Facts},
+    facts::{At, Deploy, END_TRIES, Facts},
     verdict::{Finding, Inquiry},
 };
 use crate::{
@@ -64,12 +64,9 @@ fn not_terminal<'a>(facts: &Facts<'_>, deploy: &Deploy) -> Option<Finding<'a>> {
     })
 }
 
-/// Puts that are to end a row, before its deploy is answered without; later ones are tried while nobody waits.
-const TRIES: usize = 5;
-
 /// Was a put under way that was to end the row, and the store had not refused it often enough to be given up?
 fn is_answered_too_soon(facts: &Facts<'_>, key: &Key, at: At) -> bool {
     let is_open = |end: Option<At>| end.is_none_or(|end| end > at);
     let mut ends = facts.ends_of(key).filter(|put| put.started < at);
-    ends.any(|put| is_open(put.committed) && is_open(put.refused)) && facts.refused_ends(key, at) < TRIES
+    ends.any(|put| is_open(put.committed) && is_open(put.refused)) && facts.refused_ends(key, at) < END_TRIES
 }

@@ -75,6 +75,11 @@ impl Deploy {
         self.id.map(|id| id.to_string().into())
     }
 
+    /// Was its client told nothing, and does nobody know its id? An answer without an id is of no deployment.
+    pub fn is_untold(&self) -> bool {
+        self.id.is_none() && self.answer.is_none()
+    }
+
     /// The failure that the client was told.
     pub fn failure(&self) -> Option<(At, &Value)> {
         self.answer.as_ref().and_then(|(at, answer)| Some((*at, answer.as_ref().err()?)))
@@ -142,6 +147,9 @@ pub struct Operation {
     pub answered: Option<(At, Value)>,
 }
 
+/// Puts that are to end a row, before its deploy is answered without; later ones are tried while nobody waits.
+pub(super) const END_TRIES: usize = 5;
+
 impl<'a> Facts<'a> {
     /// Works it out.
     pub fn gather(trace: &'a Trace) -> Self {
@@ -174,29 +182,30 @@ impl<'a> Facts<'a> {
         facts
     }
 
-    /// A client that lost its node was not told the deployment's id: its payload tells it, where no other deploy may have
-    /// put the same. Rollbacks bring one payload back under several ids; then nobody knows whose is which. An answer without
-    /// an id is of no deployment.
+    /// A client that lost its node was not told the deployment's id: its payload tells it. Rollbacks bring one payload back
+    /// under several ids: a row is the deploy's that alone can have put it, so far as there is one.
     fn know_lost_deploys(&mut self) {
         let told: BTreeSet<Key> = self.deploys.iter().filter_map(Deploy::key).collect();
-        let mut begun = BTreeMap::new();
-        for put in &self.puts {
-            begun.entry(&put.key).or_insert(put.started);
+        let mut rows: BTreeMap<&Key, (At, BTreeSet<usize>)> = BTreeMap::new();
+        for put in self.puts.iter().filter(|put| !told.contains(&put.key)) {
+            let (begun, deploys) = rows.entry(&put.key).or_insert((put.started, BTreeSet::new()));
+            let may_be = |deploy: &Deploy| {
+                deploy.is_untold()
+                    && deploy.origin == put.node
+                    && deploy.requested < *begun
+                    && put.row.payload_hash.as_ref() == Some(&deploy.asked.payload_hash)
+            };
+            deploys
+                .extend(self.deploys.iter().enumerate().filter(|(_, deploy)| may_be(deploy)).map(|(number, _)| number));
         }
-        // Which of them may have put which row.
-        let mut fits = BTreeSet::new();
-        for (number, deploy) in
-            self.deploys.iter().enumerate().filter(|(_, deploy)| deploy.id.is_none() && deploy.answer.is_none())
-        {
-            let hash = Some(&deploy.asked.payload_hash);
-            let its = self.puts.iter().filter(|put| put.node == deploy.origin && put.row.payload_hash.as_ref() == hash);
-            let its = its.filter(|put| begun[&put.key] > deploy.requested && !told.contains(&put.key));
-            fits.extend(its.map(|put| (number, put.key.clone())));
-        }
-        for (number, key) in &fits {
-            let others = fits.iter().filter(|(other, theirs)| (other == number) != (theirs == key));
-            if others.count() == 0 {
-                self.deploys[*number].id = key.parse().ok();
+        let mut open: Vec<_> = rows.into_iter().map(|(key, (_, deploys))| (key, deploys)).collect();
+        while let Some(forced) = open.iter().position(|(_, deploys)| deploys.len() == 1) {
+            let (key, deploys) = open.swap_remove(forced);
+            for number in deploys {
+                self.deploys[number].id = key.parse().ok();
+                for (_, others) in &mut open {
+                    others.remove(&number);
+                }
             }
         }
     }
@@ -377,6 +386,14 @@ impl<'a> Facts<'a> {
         wait.collect()
     }
 
+    /// May this be the deployment of a deploy whose id nobody knows?
+    pub fn may_be_untold(&self, id: Uuid) -> bool {
+        let key: Key = id.to_string().into();
+        let hash =
+            self.shown.iter().filter(|shown| shown.record.key == key).find_map(|shown| shown.row.payload_hash.as_ref());
+        self.deploys.iter().any(|deploy| deploy.is_untold() && Some(&deploy.asked.payload_hash) == hash)
+    }
+
     /// A record's row, read.
     pub fn read_row(&self, record: &Rc<Record>) -> Rc<Row> {
         let known = self.shown.iter().find(|shown| shown.record.value == record.value);
@@ -394,6 +411,12 @@ impl<'a> Facts<'a> {
     pub fn end_was_refused_within(&self, key: &Key, from: At, to: At) -> bool {
         let taken = self.ends_of(key).any(|put| put.committed.is_some_and(|committed| committed < from));
         self.refused_ends(key, to) > 0 && !taken
+    }
+
+    /// Had the store refused so many that the logic had given the row up to later tries? Readers see no more of it from
+    /// then on than what the table holds.
+    pub fn end_was_given_up(&self, key: &Key, at: At) -> bool {
+        self.refused_ends(key, at) >= END_TRIES && self.end_was_refused(key, at)
     }
 
     /// How many puts that were to end a row the store had refused.

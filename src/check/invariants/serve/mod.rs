@@ -109,6 +109,7 @@ fn serves_another_build<'a>(facts: &Facts<'_>, switch: &Switch<'_>) -> Option<Fi
 fn is_not_asked_for<'a>(facts: &Facts<'_>, switch: &Switch<'_>) -> Option<Finding<'a>> {
     let deploy = facts.deploys.iter().find(|deploy| deploy.id == Some(switch.build));
     let (kind, why) = match deploy {
+        None if facts.may_be_untold(switch.build) => return None,
         None => ("a switch that nobody asked for", "no deploy of it is known".to_owned()),
         Some(deploy) if !deploy.asked.restart => {
             ("a switch that nobody asked for", "its deploy asked for no restart".to_owned())
