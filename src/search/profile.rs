@@ -56,6 +56,15 @@ const BURSTS: [(u32, u32); 4] = [(3, 0), (1, 2), (1, 4), (1, 8)];
 /// Before which of its occurrences a burst begins.
 const BURST_BEGINS_MAX: u32 = 48;
 
+/// Out of how many runs a kind of delay stalls once a node, whatever its frequency is: a long wait amid haste.
+const STALLS: Odds = odds(1, 10);
+
+/// Below which of its occurrences a stall comes: some kinds are drawn a few times in a run, others a hundred times.
+const STALLS_BELOW: [(u32, u32); 3] = [(1, 4), (1, 16), (1, 64)];
+
+/// Of the largest delays, how many are a stall's.
+const STALL_LENGTHS: u32 = 3;
+
 /// How far delays go, in fifths of their range: races live among the small ones, time-outs among the large.
 const REACHES: [(u32, u32); 5] = [(2, 1), (4, 2), (5, 3), (3, 4), (1, 5)];
 
@@ -98,6 +107,8 @@ struct KindProfile {
     reach_fifths: u32,
     /// Of which length its failures come in bursts; 0 when they come one by one.
     burst: u32,
+    /// Before which occurrence it has stalled once a node; 0 when it does not.
+    stalls_below: u32,
 }
 
 impl KindProfile {
@@ -111,6 +122,12 @@ impl KindProfile {
             spread: seed.child("spread").roll().pick(&[(1, Spread::Even), (1, Spread::PerNode)]),
             reach_fifths: seed.child("reach").roll().pick(&REACHES),
             burst: seed.child("burst").roll().pick(&BURSTS),
+            stalls_below: match kind.effect() {
+                Effect::Delay if seed.child("stall").roll().hits(STALLS) => {
+                    seed.child("stall-below").roll().pick(&STALLS_BELOW)
+                }
+                _ => 0,
+            },
         }
     }
 
@@ -119,6 +136,7 @@ impl KindProfile {
         match self.effect {
             Effect::Workload if roll.hits(PLAIN_WORKLOAD) => 0,
             Effect::Workload | Effect::Order => roll.below(bound),
+            Effect::Delay if self.is_stall(label) => bound - 1 - roll.below(STALL_LENGTHS.min(bound - 1)),
             Effect::Delay | Effect::Cut | Effect::Failure | Effect::Refusal | Effect::Condition | Effect::Death => {
                 let strikes = roll.hits(self.frequency_on(label.node).odds()) || self.is_in_burst(label);
                 if strikes { 1 + roll.below(self.largest(bound)) } else { 0 }
@@ -134,6 +152,15 @@ impl KindProfile {
         let begin = self.seed.child("burst-at").nth(label.node.map_or(0, |node| u64::from(node.0))).roll();
         let begin = begin.below(BURST_BEGINS_MAX);
         (begin..begin + self.burst).contains(&label.occurrence)
+    }
+
+    /// Is this the one long wait of this run on the node, if it has one?
+    fn is_stall(&self, label: Label) -> bool {
+        if self.stalls_below == 0 {
+            return false;
+        }
+        let at = self.seed.child("stall-at").nth(label.node.map_or(0, |node| u64::from(node.0))).roll();
+        at.below(self.stalls_below) == label.occurrence
     }
 
     fn frequency_on(&self, node: Option<NodeIndex>) -> Frequency {
@@ -213,6 +240,18 @@ mod tests {
         let longest: Vec<_> = (0..400).map(in_a_row).collect();
         assert!([0, 1, 4, 8].iter().all(|length| longest.contains(length)));
         assert!(longest.iter().filter(|&&length| length >= 8).count() < 40);
+    }
+
+    #[test]
+    fn a_delay_stalls_once_amid_haste_in_some_runs() {
+        let long = DELAY_BOUND - STALL_LENGTHS;
+        let stalls_once = |run| {
+            let values = values(run, Kind::RowsDelay, DELAY_BOUND);
+            values.iter().filter(|&&value| value > 0).eq(values.iter().filter(|&&value| value >= long).take(1))
+                && values.iter().any(|&value| value > 0)
+        };
+        let count = (0..1_000).filter(|&run| stalls_once(run)).count();
+        assert!((10..100).contains(&count), "{count} of 1,000 runs");
     }
 
     #[test]
