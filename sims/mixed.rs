@@ -157,7 +157,7 @@ fn reader(cluster: &Cluster, number: u32) -> LocalBoxFuture<'static, ()> {
                 sleep(late).await;
                 let listed = cluster.deployments(node).await;
                 if let Some(id) = listed.last().and_then(|row| row["deployment_id"].as_str()) {
-                    let _ = cluster.delete_payload(node, id).await;
+                    cluster.delete_payload(node, number, id).await;
                 }
             }
         }

@@ -25,6 +25,9 @@ pub(super) const SCENARIO: Scenario = Scenario {
 
 const DEPLOYS: u32 = 7;
 
+/// Who deletes by hand, beside the reader 0 who looks at the lists.
+const OPERATOR: u32 = 1;
+
 async fn tell(cluster: Cluster) {
     cluster.script(scripts::instant_success);
     cluster.set(PAYLOADS_KEPT, cluster.choose_from(&[5, 2, 0, 1]));
@@ -45,7 +48,7 @@ async fn tell(cluster: Cluster) {
     if !listed.is_empty() {
         let id = listed[cluster.choose(listed.len() as u32) as usize]["deployment_id"].as_str().map(str::to_owned);
         for _ in 0..1 + cluster.choose(2) {
-            let _ = cluster.delete_payload(node(&cluster), id.as_deref().unwrap_or_default()).await;
+            cluster.delete_payload(node(&cluster), OPERATOR, id.as_deref().unwrap_or_default()).await;
         }
     }
     let pages = Dashboard { reader: 0, looks: 6, pause: Duration::from_millis(1) };
@@ -64,7 +67,7 @@ async fn delete_the_newest(cluster: &Cluster) {
     sleep(Duration::from_millis(cluster.choose_from(&[5, 0, 1, 10, 20, 50]))).await;
     let listed = cluster.deployments(node(cluster)).await;
     if let Some(id) = listed.first().and_then(|row| row["deployment_id"].as_str()) {
-        let _ = cluster.delete_payload(node(cluster), id).await;
+        cluster.delete_payload(node(cluster), OPERATOR, id).await;
     }
 }
 

@@ -1,8 +1,8 @@
-//! Leads through the museum: the sound code first, then every exhibit, on several workshops at once.
+//! Leads through the museum: the sound code and every exhibit, on several workshops at once.
 
 use std::{
     collections::VecDeque,
-    fs, io,
+    fs, io, iter,
     num::NonZeroUsize,
     path::{Path, PathBuf},
     sync::Mutex,
@@ -11,9 +11,10 @@ use std::{
 
 use super::{
     exhibit::{Changes, Exhibit, ExhibitError},
-    verdict::{Line, Subject, Verdict},
+    verdict::{Line, Outcome, Subject},
     workshop::{Budget, Workshop},
 };
+use crate::search::seed::Seed;
 
 /// A tour.
 pub struct Tour {
@@ -44,11 +45,20 @@ pub enum TourError {
     },
 }
 
-/// Something to show, and its place in the tour.
+/// Something to show, and its place in the tour: the sound code, or an exhibit.
 struct Stop<'a> {
     place: usize,
-    exhibit: &'a Exhibit,
+    exhibit: Option<&'a Exhibit>,
     changes: Changes,
+}
+
+impl Stop<'_> {
+    fn line(&self, outcomes: &[(Seed, Outcome)]) -> Line {
+        match self.exhibit {
+            None => Line::new("sound code", Subject::Sound, outcomes),
+            Some(exhibit) => Line::new(&exhibit.name, Subject::Bug(&exhibit.invariant), outcomes),
+        }
+    }
 }
 
 impl Tour {
@@ -59,30 +69,31 @@ impl Tour {
     pub fn lead(&self, exhibits: &[Exhibit], tell: impl Fn(&Line) + Sync) -> Result<Vec<Line>, TourError> {
         let stops = self.plan(exhibits)?;
         let failed = |cause| TourError::Workshop { base: self.base.clone(), cause };
-        let workshops = self.open_workshops(exhibits.len()).map_err(failed)?;
-        let outcomes = workshops[0].show(&Changes::new(), self.budget).map_err(failed)?;
-        let sound = Line::new("sound code", Subject::Sound, &outcomes);
-        tell(&sound);
-        if sound.verdict == Verdict::DoesNotBuild {
+        let workshops = self.open_workshops(stops.len()).map_err(failed)?;
+        // Dependencies are compiled once; what the sound code does is then seen beside the first exhibits.
+        if let Err(cause) = workshops[0].build().map_err(failed)? {
+            let sound = stops[0].line(&[(self.budget.seed, Outcome::DoesNotBuild(cause))]);
+            tell(&sound);
             return Ok(vec![sound]);
         }
         for workshop in &workshops[1..] {
             workshop.learn_from(&workshops[0]).map_err(failed)?;
         }
-        let mut lines = self.show_all(&workshops, stops, &tell).map_err(failed)?;
-        lines.insert(0, sound);
-        Ok(lines)
+        self.show_all(&workshops, stops, &tell).map_err(failed)
     }
 
     /// Works all edits out, so that a stale one is known at once.
     fn plan<'a>(&self, exhibits: &'a [Exhibit]) -> Result<VecDeque<Stop<'a>>, ExhibitError> {
         let read = |file: &str| fs::read_to_string(self.root.join(file));
-        let stop = |(place, exhibit): (usize, &'a Exhibit)| Ok(Stop { place, exhibit, changes: exhibit.apply(read)? });
-        exhibits.iter().enumerate().map(stop).collect()
+        let sound = Stop { place: 0, exhibit: None, changes: Changes::new() };
+        let stop = |(before, exhibit): (usize, &'a Exhibit)| {
+            Ok(Stop { place: before + 1, exhibit: Some(exhibit), changes: exhibit.apply(read)? })
+        };
+        iter::once(Ok(sound)).chain(exhibits.iter().enumerate().map(stop)).collect()
     }
 
-    fn open_workshops(&self, exhibits: usize) -> io::Result<Vec<Workshop>> {
-        let count = self.jobs.get().min(exhibits.max(1));
+    fn open_workshops(&self, stops: usize) -> io::Result<Vec<Workshop>> {
+        let count = self.jobs.get().min(stops);
         let workshops: Vec<_> = (1..=count).map(|number| Workshop::new(&self.root, &self.base, number)).collect();
         workshops.iter().try_for_each(Workshop::open)?;
         Ok(workshops)
@@ -100,7 +111,7 @@ impl Tour {
             let next = || stops.lock().expect("no workshop panics while it takes a stop").pop_front();
             while let Some(stop) = next() {
                 let outcomes = workshop.show(&stop.changes, self.budget)?;
-                let line = Line::new(&stop.exhibit.name, Subject::Bug(&stop.exhibit.invariant), &outcomes);
+                let line = stop.line(&outcomes);
                 tell(&line);
                 shown.lock().expect("see above").push((stop.place, line));
             }

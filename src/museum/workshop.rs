@@ -105,7 +105,11 @@ impl Workshop {
         }
     }
 
-    fn build(&self) -> io::Result<Result<(), String>> {
+    /// Builds the copy as it is; the inner error is what the compiler says.
+    ///
+    /// # Errors
+    /// When no process can be started.
+    pub fn build(&self) -> io::Result<Result<(), String>> {
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo.args(["build", "--quiet", "--locked", "--profile", "museum", "--bin", "drydock"]);
         // Exhibits live in the simulated world: no other is compiled anew for each.

@@ -75,15 +75,21 @@ impl Cluster {
     }
 
     /// Asks a node on behalf of a reader; `None` when the node is down, or dies before it answers.
-    async fn ask_as_reader(&self, node: NodeIndex, reader: u32, request: Value) -> Option<Result<Value, Value>> {
+    pub(super) async fn ask_as_reader(
+        &self,
+        node: NodeIndex,
+        reader: u32,
+        request: Value,
+    ) -> Option<Result<Value, Value>> {
         let cluster = self.clone();
         let ask = move |at: Rc<crate::deploy::node::Node<super::env::SimEnv>>| {
             let request = Rc::new(request);
             Box::pin(async move {
                 cluster.record(node, Event::ReaderAsks { reader, request: Rc::clone(&request) });
-                let answer = match request["operation"] == "get_deployment" {
-                    true => at.get_deployment(&request).await,
-                    false => at.list_deployments(&request).await,
+                let answer = match request["operation"].as_str() {
+                    Some("get_deployment") => at.get_deployment(&request).await,
+                    Some("delete_deployment_payload") => at.delete_deployment_payload(&request).await,
+                    _ => at.list_deployments(&request).await,
                 };
                 cluster.record(node, Event::ReaderTold { reader, answer: Rc::new(answer.clone()) });
                 answer

@@ -109,10 +109,11 @@ impl Cluster {
         }
     }
 
-    /// Has a node delete a deployment's payload.
-    pub async fn delete_payload(&self, node: NodeIndex, id: &str) -> Option<Result<Value, Value>> {
-        let request = json!({ "deployment_id": id });
-        self.on(node, move |at| Box::pin(async move { at.delete_deployment_payload(&request).await })).await
+    /// Has a node delete a deployment's payload; `reader` is who asks, one thing at a time.
+    pub async fn delete_payload(&self, node: NodeIndex, reader: u32, id: &str) {
+        let request = json!({ "operation": "delete_deployment_payload", "deployment_id": id });
+        // What becomes of it is in the trace.
+        let _ = self.ask_as_reader(node, reader, request).await;
     }
 }
 

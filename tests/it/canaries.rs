@@ -28,6 +28,16 @@ const N3: NodeIndex = NodeIndex(2);
 
 const CANARIES: &[Canary] = &[
     canary("TRUTH", "deploy", |trace| trace.retain(|entry| !(entry.node == Some(N3) && goes_live(&entry.event)))),
+    canary("TRUTH", "rollback", |trace| {
+        // What was there to go back to is refused.
+        let rollback = |event: &Event| matches!(event, Event::DeployRequested(asked) if asked.rollback_from.is_some());
+        let asks = position(trace, rollback);
+        let answers = trace[asks..].iter_mut().find_map(|entry| match &mut entry.event {
+            Event::DeployAnswered { answer, .. } => Some(answer),
+            _ => None,
+        });
+        *answers.unwrap() = Err(json!({ "code": "deployment_not_found", "message": "there is no such deployment" }));
+    }),
     canary("PEERS", "deploy", |trace| edit_ends(trace, |row| row["peer_results"].as_array_mut().unwrap().truncate(1))),
     canary("COVER", "deploy", |trace| trace.retain(|entry| !is_asked(N3, &entry.event))),
     canary("TERM", "deploy", |trace| edit_ends(trace, |row| row["status"] = json!("replicating"))),
@@ -208,6 +218,25 @@ const CANARIES: &[Canary] = &[
     }),
     canary("READ", "retention", |trace| edit_lists(trace, |list| list["deployments"][0]["payload_blob"] = json!(null))),
     canary("READ", "retention", |trace| edit_lists(trace, |list| list["deployments"][0]["status"] = json!("failed"))),
+    canary("READ", "retention", |trace| {
+        edit_deletions(trace, |answer| {
+            *answer = Err(json!({ "code": "deployment_under_way", "message": "it is loading: try again" }));
+        });
+    }),
+    canary("READ", "retention", |trace| edit_deletions(trace, |answer| *answer = Ok(json!({ "message": "done" })))),
+    canary("READ", "retention", |trace| {
+        // The row goes on to name what is deleted.
+        let blob = trace.iter().find_map(|entry| match &entry.event {
+            Event::PutCommitted { record, .. } => record.blob,
+            _ => None,
+        });
+        let drops = position(trace, |event| matches!(event, Event::Journal(Journal::PayloadDropped { .. })));
+        for entry in &mut trace[drops..] {
+            if let Event::PutCommitted { record, .. } = &mut entry.event {
+                Rc::make_mut(record).blob = blob;
+            }
+        }
+    }),
     canary("READ", "readers", |trace| {
         let read = position(trace, |event| matches!(event, Event::PayloadRead { .. }));
         let Event::PayloadRead { got, .. } = &mut trace[read].event else { unreachable!("found as one") };
@@ -312,8 +341,21 @@ fn edit_lists(trace: &mut [Entry], edit: impl Fn(&mut Value)) {
     for entry in trace {
         if let Event::ReaderTold { answer, .. } = &mut entry.event
             && let Ok(list) = Rc::make_mut(answer)
+            && list["deployments"].is_array()
         {
             edit(list);
+        }
+    }
+}
+
+/// Changes what everybody was told who deleted a payload.
+fn edit_deletions(trace: &mut [Entry], edit: impl Fn(&mut Result<Value, Value>)) {
+    let mut deletes = false;
+    for entry in trace {
+        match &mut entry.event {
+            Event::ReaderAsks { request, .. } => deletes = request["operation"] == "delete_deployment_payload",
+            Event::ReaderTold { answer, .. } if deletes => edit(Rc::make_mut(answer)),
+            _ => {}
         }
     }
 }

@@ -1,6 +1,7 @@
 //! TRUTH: what a deploy reports is what the nodes run.
 
 use super::{
+    deletion::deletions,
     facts::{At, Deploy, Facts},
     verdict::{Finding, Inquiry},
 };
@@ -147,8 +148,12 @@ fn failed_without_hardship<'a>(facts: &Facts<'_>, deploy: &Deploy, at: At) -> Op
         Event::ProcessExited { status, .. } => *status != ExitStatus::Code(0),
         _ => false,
     });
-    let others = facts.deploys.iter().any(|other| other.asked.deploy != deploy.asked.deploy && other.requested < at);
-    let others = others || facts.members_changed(deploy.requested, at);
+    let own_doing = own_doing || asks_for_a_lost_payload(facts, deploy, at);
+    let others = facts.deploys.iter().any(|other| {
+        let is_over = other.answer.as_ref().is_some_and(|(ended, _)| *ended < deploy.requested);
+        other.asked.deploy != deploy.asked.deploy && other.requested < at && !is_over
+    });
+    let others = others || facts.members_changed(0, at);
     (!own_doing && !hardship && !others).then(|| Finding {
         kind: "failure, but nothing went wrong",
         at,
@@ -159,6 +164,14 @@ fn failed_without_hardship<'a>(facts: &Facts<'_>, deploy: &Deploy, at: At) -> Op
         ),
         witnesses: vec![deploy.requested],
     })
+}
+
+/// Is it a rollback to what its node did not know for a success with a payload, or to what was let go since?
+fn asks_for_a_lost_payload(facts: &Facts<'_>, deploy: &Deploy, at: At) -> bool {
+    let Some(earlier) = deploy.asked.rollback_from.as_deref() else { return false };
+    let known = facts.row_at(deploy.origin, &earlier.into(), deploy.requested);
+    let has_payload = known.is_some_and(|shown| shown.row.status == "success" && shown.record.blob.is_some());
+    !has_payload || deletions(facts).any(|deletion| deletion.at < at && deletion.id.to_string() == earlier)
 }
 
 /// A failure needs a node that does not run the payload, or a peer whose outcome says so (PEERS holds that outcome

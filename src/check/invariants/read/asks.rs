@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, ops::Range};
 
 use serde_json::Value;
 
+use super::deletions;
 use crate::check::{
     Event, NodeIndex,
     invariants::{
@@ -25,7 +26,10 @@ pub(super) struct Ask<'a> {
 impl Ask<'_> {
     /// The rows that the answer tells.
     pub(super) fn told(&self) -> &[Value] {
-        let Ok(answer) = self.answer else { return &[] };
+        let Some(answer) = self.answer.as_ref().ok().filter(|_| self.request["operation"] != deletions::OPERATION)
+        else {
+            return &[];
+        };
         answer["deployments"].as_array().map_or(std::slice::from_ref(answer), Vec::as_slice)
     }
 
