@@ -7,6 +7,11 @@ use crate::{
 };
 
 impl Facts<'_> {
+    /// Did the run come to where everything heals?
+    pub fn has_healed(&self) -> bool {
+        self.between(0, self.end()).any(|(_, entry)| matches!(entry.event, Event::Healed))
+    }
+
     /// Was there a moment between two places at which a node took no operations, because it had died or was not up yet?
     pub fn was_away(&self, node: NodeIndex, from: At, to: At) -> bool {
         let here = self.on(node, 0, to);
