@@ -106,6 +106,11 @@ const CANARIES: &[Canary] = &[
             |event: &Event| matches!(event, Event::Journal(Journal::Progress { event, .. }) if event == "install");
         trace.remove(position(trace, line));
     }),
+    canary("LINES", "failing-install", |trace| {
+        let answer = answered(trace) - 1;
+        let Event::DeployAnswered { answer: Err(told), .. } = &mut trace[answer].event else { panic!("it failed") };
+        told["install_output"].as_array_mut().unwrap().pop();
+    }),
     canary("TAIL", "deploy", |trace| {
         trace.remove(position(trace, |event| matches!(event, Event::ClientSaw { .. })));
     }),

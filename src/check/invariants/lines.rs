@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::{
@@ -17,7 +18,8 @@ use crate::{
 pub(super) const LINES: Invariant = Invariant {
     name: "LINES",
     sentence: "emitted lines equal the reference splitting of the whole byte stream, per stream, in order; a peer's lines \
-               reach the origin in that order, and what is left out is counted",
+               reach the origin in that order, and what is left out is counted; a failed installer's last lines are those that \
+               the failure tells",
     check,
 };
 
@@ -33,6 +35,9 @@ fn check(facts: &Facts<'_>) -> Judgement {
         }
     }
     for deploy in &facts.deploys {
+        if let Some((at, failure)) = deploy.failure() {
+            inquiry.look(|| last_lines_differ(facts, deploy, at, failure));
+        }
         for peer in facts.peers_asked(deploy, facts.end()) {
             inquiry.look(|| lines_vanish(facts, deploy, peer));
             for stream in [OutputStream::Stdout, OutputStream::Stderr] {
@@ -41,6 +46,34 @@ fn check(facts: &Facts<'_>) -> Judgement {
         }
     }
     inquiry.done()
+}
+
+/// With a failed install its client gets the last lines of the program that failed (spec 9).
+fn last_lines_differ<'a>(facts: &Facts<'_>, deploy: &Deploy, at: At, failure: &Value) -> Option<Finding<'a>> {
+    let told: Vec<_> = failure["install_output"].as_array()?.iter().filter_map(Value::as_str).collect();
+    let is_last = |event: &Event| match event {
+        Event::ProcessStarted { command, .. } => super::facts::deployment_of(&command.directory) == deploy.id,
+        _ => false,
+    };
+    let here = || facts.on(deploy.origin, deploy.requested, at);
+    let started = here().filter(|(_, entry)| is_last(&entry.event)).last().map_or(deploy.requested, |(at, _)| at);
+    let printed = here().filter(|(at, _)| *at > started).filter_map(|(_, entry)| match &entry.event {
+        Event::Journal(Journal::Progress { deployment_id, event, data })
+            if event == "install" && Some(*deployment_id) == deploy.id && data["node"].is_null() =>
+        {
+            data["line"].as_str()
+        }
+        _ => None,
+    });
+    let printed: Vec<_> = printed.collect();
+    let right = printed.ends_with(&told) && told.is_empty() == printed.is_empty();
+    (!right).then(|| Finding {
+        kind: "a failure does not tell its installer's last lines",
+        at,
+        node: Some(deploy.origin),
+        why: format!("the failure tells {told:?}, the last that was printed is {:?}", printed.last()),
+        witnesses: vec![started],
+    })
 }
 
 /// A peer's lines come on the operation's connection, before its answer: of a peer that answered success every line is
