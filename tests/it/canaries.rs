@@ -106,10 +106,13 @@ const CANARIES: &[Canary] = &[
             |event: &Event| matches!(event, Event::Journal(Journal::Progress { event, .. }) if event == "install");
         trace.remove(position(trace, line));
     }),
-    canary("LINES", "failing-install", |trace| {
-        let answer = answered(trace) - 1;
-        let Event::DeployAnswered { answer: Err(told), .. } = &mut trace[answer].event else { panic!("it failed") };
-        told["install_output"].as_array_mut().unwrap().pop();
+    canary("LINES", "deploy", |trace| {
+        let at = answered(trace) - 1;
+        let Event::DeployAnswered { answer, .. } = &mut trace[at].event else { unreachable!("found as one") };
+        let mut failure =
+            json!({ "message": "npm failed", "phase": "install", "install_output": ["nobody printed it"] });
+        failure["deployment_id"] = answer.as_ref().unwrap()["deployment_id"].clone();
+        *answer = Err(failure);
     }),
     canary("TAIL", "deploy", |trace| {
         trace.remove(position(trace, |event| matches!(event, Event::ClientSaw { .. })));

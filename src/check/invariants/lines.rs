@@ -50,7 +50,13 @@ fn check(facts: &Facts<'_>) -> Judgement {
 
 /// With a failed install its client gets the last lines of the program that failed (spec 9).
 fn last_lines_differ<'a>(facts: &Facts<'_>, deploy: &Deploy, at: At, failure: &Value) -> Option<Finding<'a>> {
-    let told: Vec<_> = failure["install_output"].as_array()?.iter().filter_map(Value::as_str).collect();
+    let told = failure["install_output"].as_array();
+    let exited_badly =
+        facts.process_exit(deploy.id?, deploy.origin, at).is_some_and(|exit| exit != ExitStatus::Code(0));
+    if told.is_none() && !(failure["phase"] == "install" && exited_badly) {
+        return None;
+    }
+    let told: Vec<_> = told.into_iter().flatten().filter_map(Value::as_str).collect();
     let is_last = |event: &Event| match event {
         Event::ProcessStarted { command, .. } => super::facts::deployment_of(&command.directory) == deploy.id,
         _ => false,
