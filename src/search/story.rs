@@ -6,6 +6,8 @@
 mod cast;
 mod words;
 
+use uuid::{Uuid, fmt::Hyphenated};
+
 use crate::{
     check::{Trace, Violation},
     sim::choice::Choices,
@@ -18,6 +20,9 @@ pub const LINES_MAX: usize = 30;
 const WHY_LINES_MAX: usize = 4;
 const CHOICES_MAX: usize = 8;
 const WIDTH_MAX: usize = 150;
+
+/// A story in one line has more room than a line of it.
+const HEADLINE_MAX: usize = 240;
 
 /// What a story tells.
 pub struct Plot<'a> {
@@ -42,15 +47,26 @@ pub fn tell(plot: &Plot<'_>) -> Vec<String> {
     lines.push(String::new());
     lines.push("What happened (virtual times; > marks what shows the break):".to_owned());
     let room = LINES_MAX.saturating_sub(lines.len() + 2);
-    lines.extend(cast::choose(plot.trace, plot.violation, room).iter().map(|line| shorten(line)));
+    lines.extend(cast::choose(plot.trace, plot.violation, room).iter().map(|line| shorten(line, WIDTH_MAX)));
     lines.push(String::new());
     lines.push(format!("See it again: {}", plot.replay));
     lines
 }
 
-/// The story in one line, for tables.
+/// The story in one line, for tables: there the beginning of an id tells enough.
 pub fn headline(violation: &Violation, choices: &Choices) -> String {
-    shorten(&format!("{violation} ({})", words::count(choices)))
+    let what = with_short_ids(&violation.to_string());
+    format!("{} ({})", shorten(&what, HEADLINE_MAX), words::count(choices))
+}
+
+/// The same text with the first block of each UUID in its place.
+fn with_short_ids(text: &str) -> String {
+    let pieces = text.split_inclusive(|c: char| !c.is_ascii_hexdigit() && c != '-');
+    let short = pieces.map(|piece| match piece.get(..Hyphenated::LENGTH) {
+        Some(id) if Uuid::try_parse(id).is_ok() => [&id[..8], &piece[Hyphenated::LENGTH..]].concat(),
+        _ => piece.to_owned(),
+    });
+    short.collect()
 }
 
 /// Breaks a text between words, and cuts what is beyond `lines_max`.
@@ -69,16 +85,16 @@ fn wrap(text: &str, lines_max: usize) -> Vec<String> {
         lines.truncate(lines_max);
         lines[lines_max - 1].push_str(" …");
     }
-    lines.iter().map(|line| shorten(line)).collect()
+    lines.iter().map(|line| shorten(line, WIDTH_MAX)).collect()
 }
 
 /// One line of bounded width.
-fn shorten(text: &str) -> String {
+fn shorten(text: &str, width_max: usize) -> String {
     let flat = text.replace(['\n', '\r'], " ");
-    if flat.chars().count() <= WIDTH_MAX + 2 {
+    if flat.chars().count() <= width_max + 2 {
         return flat;
     }
-    flat.chars().take(WIDTH_MAX).chain([' ', '…']).collect()
+    flat.chars().take(width_max).chain([' ', '…']).collect()
 }
 
 #[cfg(test)]
@@ -155,6 +171,16 @@ mod tests {
         let task = |occurrence| (Label { kind: Kind::Task, node: None, occurrence }, 1);
         let delay = |occurrence| (Label { kind: Kind::PutCommit, node: N1, occurrence }, 9);
         (0..tasks).map(task).chain((0..delays).map(delay)).collect()
+    }
+
+    #[test]
+    fn a_headline_tells_the_beginning_of_an_id_only() {
+        let id = Uuid::from_u128(0x1234_5678_9abc_def0_1234_5678_9abc_def0);
+        let told = format!("blob {id} is gone, `{id}`, {id}");
+        assert_eq!(with_short_ids(&told), "blob 12345678 is gone, `12345678`, 12345678");
+        for kept in ["", "1735689600044.0@n1", "tree ccd27224, deed-beef", "hellö – 12345678-1234"] {
+            assert_eq!(with_short_ids(kept), kept);
+        }
     }
 
     #[test]

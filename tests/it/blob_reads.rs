@@ -82,3 +82,26 @@ fn a_transfer_that_still_grows_when_the_time_is_over_is_told_as_slow_and_not_as_
     let says = "is unavailable (503): 40 bytes have arrived, and the 5 s of `deployment_timeout` are over";
     assert!(told.contains(says), "{told}");
 }
+
+#[test]
+fn a_blob_that_is_deleted_while_it_is_read_is_gone_at_once() {
+    let within = Duration::from_secs(15);
+    let gone = read_within(within, async |blobs| {
+        write(blobs, 2, Duration::from_millis(10)).await;
+        sleep(Duration::from_millis(10)).await;
+        blobs.delete(BLOB).await.unwrap();
+    });
+    assert_eq!(gone, Err(BlobReadError::Gone { id: BLOB }));
+}
+
+#[test]
+fn a_blob_that_ends_before_what_was_read_of_it_is_incomplete() {
+    let broken = read_while(async |blobs| {
+        write(blobs, 4, Duration::from_millis(10)).await;
+        sleep(Duration::from_millis(10)).await;
+        write(blobs, 2, Duration::ZERO).await;
+        blobs.complete(BLOB).await.unwrap();
+    });
+    let told = broken.unwrap_err().to_string();
+    assert!(told.contains("is incomplete (500): 40 bytes were read of it, and 20 are left"), "{told}");
+}

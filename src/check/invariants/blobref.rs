@@ -88,7 +88,10 @@ impl Node {
             kind: "a node commits a row whose blob it does not hold",
             at,
             node: Some(node),
-            why: format!("{node} commits a row that names blob {blob}, which is {state:?} there"),
+            why: format!(
+                "{node} commits a row before its blob is whole: {}",
+                Event::Blob { id: blob, state: state.clone() }
+            ),
             witnesses: held.map(|(at, _)| *at).into_iter().collect(),
         })
     }
@@ -107,7 +110,10 @@ impl Node {
             kind: "a whole blob goes while its row names it",
             at,
             node: Some(node),
-            why: format!("{node} held blob {blob} whole, and the row there names it, but now it is {now:?}"),
+            why: format!(
+                "{node} held a blob whole that its row names, and loses it: {}",
+                Event::Blob { id: blob, state: now.clone() }
+            ),
             witnesses: vec![was_at],
         })
     }
@@ -135,7 +141,8 @@ impl End<'_> {
         let told = is_whole(state) || matches!(state, BlobState::Failed { .. });
         (!told).then(|| {
             let why = format!(
-                "at the end a row on {node} names blob {blob}, which is {state:?} there, and no failure is recorded"
+                "by the end of the run the blob of a row on {node} is neither whole nor recorded as failed: {}",
+                Event::Blob { id: *blob, state: state.clone() }
             );
             self.finding("a row names a blob that never came", why)
         })

@@ -97,7 +97,7 @@ fn gives_payload_up<'a>(facts: &Facts<'_>, operation: &Operation) -> Option<Find
         }
         Some(came) => ("a payload that is there is not seen", format!("it was there from {} ms on", facts.at_ms(came))),
         None if !has_begun && ended_ms < due_ms => {
-            ("a wait for a payload ends early", format!("not a byte had come, and there was time until {due_ms} ms"))
+            ("a wait for a payload ends early", format!("it had time until {due_ms} ms to wait for the first byte"))
         }
         None => return None,
     };
@@ -105,7 +105,7 @@ fn gives_payload_up<'a>(facts: &Facts<'_>, operation: &Operation) -> Option<Find
         kind,
         at: *at,
         node: Some(operation.node),
-        why: format!("{} gave its payload up at {ended_ms} ms, but {why}", operation.node),
+        why: format!("{} gave up waiting for its payload at {ended_ms} ms, but {why}", operation.node),
         witnesses: whole.into_iter().chain([operation.received]).collect(),
     })
 }

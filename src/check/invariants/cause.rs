@@ -214,7 +214,7 @@ fn deploy_hides_its_cause<'a>(facts: &Facts<'_>, deploy: &Deploy, at: At, failur
         kind: "a failure does not name its cause",
         at,
         node: Some(deploy.origin),
-        why: format!("the deploy failed because of `{missing}`, but says `{}`", message(failure)),
+        why: format!("the deploy's failure must say `{missing}`, which was its cause, but says `{}`", message(failure)),
         witnesses: vec![deploy.requested],
     })
 }
@@ -228,7 +228,7 @@ fn peer_hides_its_cause<'a>(facts: &Facts<'_>, operation: &Operation) -> Option<
         kind: "a peer's failure does not name its cause",
         at: *at,
         node: Some(operation.node),
-        why: format!("{} failed because of `{cause}`, but answers `{told}`", operation.node),
+        why: format!("the failure of {} must say `{cause}`, which was its cause, but says `{told}`", operation.node),
         witnesses: vec![operation.received],
     })
 }

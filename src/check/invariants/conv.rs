@@ -88,8 +88,8 @@ fn is_older_than_what_it_follows<'a>(facts: &Facts<'_>, deploy: &Deploy) -> Opti
         at: deploy.requested,
         node: Some(deploy.origin),
         why: format!(
-            "deployment {} counts as older than {}, which {} had before",
-            deploy.id?, other.id?, deploy.origin
+            "{} begins deployment {}, which counts as older than {}, and had that one before",
+            deploy.origin, deploy.id?, other.id?
         ),
         witnesses: vec![had],
     })

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{
     facts::{At, Deploy, Facts},
-    verdict::{Finding, Inquiry},
+    verdict::{Finding, Inquiry, said},
 };
 use crate::check::{Invariant, Judgement};
 
@@ -77,8 +77,11 @@ fn wrong_counts<'a>(facts: &Facts<'_>, deploy: &Deploy, at: At) -> Option<Findin
         at,
         node: Some(deploy.origin),
         why: format!(
-            "the response counts {told:?} peers expected and dispatched to and {succeeded:?} succeeded; \
-             there were {expected} and {asked}, and the row says {recorded:?}"
+            "the response counts {} peers expected, {} dispatched to and {} succeeded; it were {expected}, {asked} and {}",
+            said(told[0]),
+            said(told[1]),
+            said(succeeded),
+            said(recorded),
         ),
         witnesses: vec![deploy.requested],
     })

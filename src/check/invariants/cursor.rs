@@ -78,7 +78,10 @@ impl Cluster {
             kind: "a cursor passes what is not safe",
             at,
             node: Some(node),
-            why: format!("{node} keeps its cursor in the log of {of} at {}, but {why}", position.0),
+            why: format!(
+                "{node} keeps its cursor in the log of {of} at {}, past what is not safe there: {why}",
+                position.0
+            ),
             witnesses: vec![],
         })
     }
@@ -92,6 +95,6 @@ impl Cluster {
         let blob = record.blob.filter(|blob| shown.blob == Some(*blob))?;
         let state = self.blobs.get(&(node, blob)).unwrap_or(&BlobState::Missing);
         let safe = matches!(state, BlobState::Complete { .. } | BlobState::Failed { .. });
-        (!safe).then(|| format!("blob {blob} is {state:?}"))
+        (!safe).then(|| format!("{}, and not durable", Event::Blob { id: blob, state: state.clone() }))
     }
 }

@@ -129,7 +129,7 @@ fn is_not_flushed<'a>(facts: &Facts<'_>, course: &Course<'_>, seq: u64, sealed: 
         kind: "progress is not put",
         at: until,
         node: Some(course.origin),
-        why: format!("event {seq} (`{}`) was not put for {late} ms, and no put was in flight", event.event),
+        why: format!("event {seq} (`{}`) waited {late} ms for its put to begin, of {AT_ONCE_MS} ms at most, and no other was in flight", event.event),
         witnesses: vec![event.at],
     })
 }
@@ -215,7 +215,10 @@ fn is_seen_late<'a>(facts: &Facts<'_>, course: &Course<'_>, tail: &Tail<'_>, seq
         kind: "a tail on the origin sees late",
         at: until,
         node: Some(tail.node),
-        why: format!("a reader on {} waits for event {seq} (`{}`) for {late} ms", tail.node, event.event),
+        why: format!(
+            "a reader on {} waits for event {seq} (`{}`) for {late} ms, of {AT_ONCE_MS} ms at most",
+            tail.node, event.event
+        ),
         witnesses: vec![event.at, before],
     })
 }

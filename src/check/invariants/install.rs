@@ -150,7 +150,12 @@ fn ends_late<'a>(facts: &Facts<'_>, deploy: &Deploy, run: &Run<'_>, first: At) -
         kind: "an installer runs on after its time",
         at: ended,
         node: Some(run.node),
-        why: format!("`{}` ran on {} until {} ms; its time was over", run.command, run.node, facts.at_ms(ended)),
+        why: format!(
+            "`{}` ran on {} until {} ms, where {due_ms} ms were its limit",
+            run.command,
+            run.node,
+            facts.at_ms(ended)
+        ),
         witnesses: vec![first, run.started],
     })
 }

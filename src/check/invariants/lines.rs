@@ -237,7 +237,17 @@ fn difference(node: NodeIndex, stream: OutputStream, told: &[String], expected: 
     let first = told.iter().zip(expected).position(|(told, expected)| told != expected);
     let index = first.unwrap_or(told.len().min(expected.len()));
     let (told, expected) = (told.get(index), expected.get(index));
-    format!("line {} of the installer's {} on {node}: told {told:?}, printed {expected:?}", index + 1, stream.as_str())
+    format!(
+        "line {} of the installer's {} on {node}: told {}, printed {}",
+        index + 1,
+        stream.as_str(),
+        quoted(told),
+        quoted(expected)
+    )
+}
+
+fn quoted(line: Option<&String>) -> String {
+    line.map_or_else(|| "nothing".to_owned(), |line| format!("{line:?}"))
 }
 
 /// The rule of spec 9, applied to the whole stream at once.

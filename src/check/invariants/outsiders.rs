@@ -74,7 +74,10 @@ fn sent_to_a_stranger<'a>(
         kind: "a row is sent to no member",
         at,
         node: Some(node),
-        why: format!("{node} got version {} of {sender}, which knew it for no member since", record.version),
+        why: format!(
+            "{sender} sends {node} version {}, committed after {sender} knew that {node} is no member",
+            record.version
+        ),
         witnesses: vec![logged],
     })
 }

@@ -62,7 +62,8 @@ impl Links {
             at,
             node: Some(node),
             why: format!(
-                "{node} speaks on connection {link} of {to}, which has made connection {newest} since, and was answered there"
+                "{node} still sends on connection {link} to {to}, which has made connection {newest} in its place, and {node} has \
+                 answered there"
             ),
             witnesses: vec![since],
         })
@@ -76,7 +77,9 @@ impl Links {
             kind: "an older connection acts after a newer one has begun",
             at,
             node: Some(node),
-            why: format!("{node} commits a row of {of}, but has heard nothing yet on the connection that it made last"),
+            why: format!(
+                "{node} commits a row that came from {of} on an old connection: on its newest one nothing has come yet"
+            ),
             witnesses: vec![*begun],
         })
     }
@@ -88,7 +91,7 @@ impl Links {
             at,
             node: Some(node),
             why: format!(
-                "{node} keeps its cursor in the log of {of} at {}, where it had kept {}",
+                "{node} keeps its cursor in the log of {of} at {}, behind the {} that it had kept before",
                 position.0, before.0
             ),
             witnesses: vec![since],

@@ -63,14 +63,14 @@ fn wrong_entry<'a>(facts: &Facts<'_>, deploy: &Deploy, shown: &Shown, peer: Node
         kind,
         at: shown.at,
         node: Some(deploy.origin),
-        why: format!("the terminal row of `{}` {told} of {peer}{}", deploy.asked.project, answered(operation)),
+        why: format!("the row of `{}` has ended and {told} of {peer}{}", deploy.asked.project, answered(operation)),
         witnesses: operation.and_then(|known| known.answered.as_ref()).map(|(at, _)| *at).into_iter().collect(),
     })
 }
 
 fn answered(operation: Option<&Operation>) -> String {
     match operation.and_then(|known| known.answered.as_ref()) {
-        Some((_, answer)) => format!(", which answered {answer}"),
+        Some((_, answer)) => format!(", which answered {}", in_words(answer)),
         None => ", which did not answer".to_owned(),
     }
 }
@@ -91,10 +91,19 @@ fn entry_is_wrong(
     let Some(answer) = restarted.or(answer.map(|(_, answer)| answer)) else {
         let justified = entry["status"] == "failed"
             && (waited_long_enough(facts, deploy, at) || answer_may_be_lost(facts, deploy, peer, entry, at));
-        return (!justified).then(|| format!("says {entry}"));
+        return (!justified).then(|| format!("says {}", in_words(entry)));
     };
     let same = entry["status"] == answer["status"] && tells(&entry["error"]["message"], &answer["error"]["message"]);
-    (!same && !answer_may_be_lost(facts, deploy, peer, entry, at)).then(|| format!("says {entry}"))
+    (!same && !answer_may_be_lost(facts, deploy, peer, entry, at)).then(|| format!("says {}", in_words(entry)))
+}
+
+/// An outcome, shortly.
+fn in_words(outcome: &Value) -> String {
+    let status = outcome["status"].as_str().unwrap_or("no status");
+    match outcome["error"]["message"].as_str() {
+        Some(message) => format!("`{status}`: {message}"),
+        None => format!("`{status}`"),
+    }
 }
 
 /// Is it the message that was answered, or the beginning of one that was too long for a row?

@@ -67,7 +67,10 @@ fn nothing_is_live<'a>(facts: &Facts<'_>, change: &Change<'_>) -> Option<Finding
         kind: "the live directory is gone",
         at: change.at,
         node: Some(change.node),
-        why: format!("{} holds no build of `{}`, but had answered for one", change.node, change.project),
+        why: format!(
+            "{} holds no build of `{}`, though it had answered that one is deployed",
+            change.node, change.project
+        ),
         witnesses: vec![answered],
     })
 }

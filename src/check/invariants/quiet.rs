@@ -164,10 +164,10 @@ fn is_read_for_nobody<'a>(facts: &Facts<'_>, operation: &Operation, answered: At
         at,
         node: Some(operation.node),
         why: format!(
-            "{} had answered at {} ms for deployment {}, but later {} {}",
+            "{} goes on with deployment {}, for which it had answered at {} ms: {} {}",
             operation.node,
-            facts.at_ms(answered),
             operation.id,
+            facts.at_ms(answered),
             operation.node,
             entry.event
         ),

@@ -2,7 +2,7 @@
 
 use super::{
     facts::{Deploy, Facts, Row, Shown, rank_of},
-    verdict::{Finding, Inquiry},
+    verdict::{Finding, Inquiry, said},
 };
 use crate::check::{Invariant, Judgement};
 
@@ -37,7 +37,8 @@ fn contradiction<'a>(shown: &Shown) -> Option<Finding<'a>> {
     let row = &shown.row;
     let ended = row.completed_at;
     if ended.is_some() != row.is_terminal() || ended.is_some_and(|ended| ended < row.started_at) {
-        let why = format!("a row with status `{}` was completed at {ended:?}, begun at {}", row.status, row.started_at);
+        let why =
+            format!("a row with status `{}` was completed at {}, begun at {}", row.status, said(ended), row.started_at);
         return Some(finding("a row's end does not go with its status", shown, why));
     }
     let says_why = row.error.as_ref().map(|error| error["message"].as_str().is_some_and(|message| !message.is_empty()));
@@ -90,7 +91,7 @@ fn not_as_asked<'a>(facts: &Facts<'_>, deploy: &Deploy, shown: &Shown) -> Option
         ("origin_node", Some(row.origin_node.as_str()), Some(origin.as_str())),
     ];
     if let Some((field, told, wanted)) = fields.into_iter().find(|(_, told, wanted)| told != wanted) {
-        let why = format!("the row's `{field}` is {told:?}, the request's {wanted:?}");
+        let why = format!("the row's `{field}` is {}, the request's {}", said(told), said(wanted));
         return Some(finding("a row does not tell what was asked", shown, why));
     }
     began_at_another_time(facts, deploy, shown)

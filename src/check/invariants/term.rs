@@ -35,7 +35,10 @@ fn check(facts: &Facts<'_>) -> Judgement {
                     kind: "a row stays non-terminal",
                     at: shown.at,
                     node: Some(*node),
-                    why: format!("at the end {node} still shows a row with status `{}`", shown.row.status),
+                    why: format!(
+                        "by the end of the run a row on {node} has not ended; since then its status is `{}`",
+                        shown.row.status
+                    ),
                     witnesses: vec![],
                 })
             });

@@ -1,5 +1,7 @@
 //! How an invariant puts its findings together.
 
+use std::fmt::Display;
+
 use crate::check::{Judgement, NodeIndex, Violation};
 
 use super::facts::{At, Facts};
@@ -23,6 +25,11 @@ pub(super) struct Finding<'a> {
     pub(super) why: String,
     /// Other places that show it.
     pub(super) witnesses: Vec<At>,
+}
+
+/// A value that may be missing, as a finding says it.
+pub(super) fn said(value: Option<impl Display>) -> String {
+    value.map_or_else(|| "nothing".to_owned(), |value| format!("`{value}`"))
 }
 
 impl<'a> Inquiry<'a> {

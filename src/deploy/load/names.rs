@@ -179,8 +179,11 @@ mod tests {
 
     #[test]
     fn nesting_without_end_names_nothing() {
-        let deep = (0..100).fold(json!("./index.js"), |target, _| json!({ "default": target }));
-        assert_eq!(manifest(&json!({ "exports": deep })), []);
+        let nested = |deep: usize| {
+            let exports = (0..deep).fold(json!("./index.js"), |target, _| json!({ "default": target }));
+            manifest(&json!({ "exports": exports })).len()
+        };
+        assert_eq!([1, NESTING_MAX, NESTING_MAX + 1, 100].map(nested), [1, 1, 0, 0]);
     }
 
     #[test]

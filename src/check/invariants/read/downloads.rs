@@ -36,7 +36,7 @@ pub(super) fn look(inquiry: &mut Inquiry<'_>, facts: &Facts<'_>) {
                 kind: "a download fails without a cause that fits",
                 at,
                 node: Some(node),
-                why: format!("a reader on {node} is told: {cause}"),
+                why: format!("a reader on {node} is refused its download, for what nothing bears out: {cause}"),
                 witnesses: vec![asked],
             })
         });

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::check::invariants::{
     facts::{Facts, Shown},
-    verdict::Finding,
+    verdict::{Finding, said},
 };
 
 /// How many rows a list holds that does not say (spec 10).
@@ -86,7 +86,14 @@ fn wrong_total(ask: &Ask<'_>, answer: &Value, candidates: &[Candidate<'_>]) -> O
     let total = answer["total"].as_u64();
     let right = total.is_some_and(|total| (least as u64..=candidates.len() as u64).contains(&total));
     let most = candidates.len();
-    (!right).then(|| format!("{} told a total of {total:?}, and shows {least} to {most} that fit", ask.node))
+    (!right).then(|| {
+        format!(
+            "it is told a total of {}, and {} has {} that fit",
+            said(total),
+            ask.node,
+            if least == most { most.to_string() } else { format!("{least} to {most}") }
+        )
+    })
 }
 
 /// Newest first, none twice.

@@ -49,7 +49,10 @@ pub(super) fn wrong_row<'a>(
     let broken =
         |kind, why| Some(Finding { kind, at: window.end, node: Some(node), why, witnesses: vec![window.start] });
     if row.get("payload_blob").is_some() || !row["payload_blob_present"].is_boolean() {
-        return broken("a reader sees the blob", format!("{node} tells of a row with {:?}", row.get("payload_blob")));
+        return broken(
+            "a reader sees the blob",
+            format!("{node} tells of a row with its blob, which is for nodes only: {}", row["payload_blob"]),
+        );
     }
     let versions = visible(facts, node, row["deployment_id"].as_str().unwrap_or_default(), window);
     if versions.iter().any(|shown| is_told_by(row, shown)) {
@@ -59,7 +62,7 @@ pub(super) fn wrong_row<'a>(
     if TERMINAL.contains(&status) {
         return broken(
             "an end is told that is not durable",
-            format!("{node} tells the end `{status}`, which it does not show"),
+            format!("{node} tells the end `{status}`, which its own table does not hold yet"),
         );
     }
     let why = strays_from_memory(facts, node, window, &versions, row)?;

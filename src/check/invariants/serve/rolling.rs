@@ -37,8 +37,10 @@ fn told(facts: &Facts<'_>, before: &Switch<'_>) -> String {
     let node = before.node;
     match (before.ended, before.served) {
         (None, _) => format!("but the switch of {node} has not ended"),
-        (Some(ended), None) => format!("but that of {node} ended at {} ms, and failed", facts.at_ms(ended)),
-        (Some(ended), Some(_)) => format!("but that of {node} ended at {} ms", facts.at_ms(ended)),
+        (Some(ended), None) => {
+            format!("but the switch of {node} before it ended at {} ms, and failed", facts.at_ms(ended))
+        }
+        (Some(ended), Some(_)) => format!("but the switch of {node} before it ended at {} ms", facts.at_ms(ended)),
     }
 }
 
