@@ -146,7 +146,7 @@ fn reader(cluster: &Cluster, number: u32) -> LocalBoxFuture<'static, ()> {
             0 => cluster.tail_newest(node, Habit { reader: number, late, pause, leaves_after: None }).await,
             1 => {
                 sleep(late).await;
-                cluster.download_newest(node, pause).await;
+                cluster.download_newest(node, number, pause).await;
             }
             2 => {
                 sleep(late).await;

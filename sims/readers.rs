@@ -43,7 +43,9 @@ async fn tell(cluster: Cluster) {
     let readers = 2 + cluster.choose(4);
     let tails = join_all((0..readers).map(|reader| read(&cluster, reader)));
     let dashboards = join_all((0..DASHBOARDS).map(|number| look(&cluster, readers + number, origin)));
-    let downloads = join_all((0..cluster.nodes()).map(|node| download(&cluster, NodeIndex(node))));
+    let first = readers + DASHBOARDS;
+    let downloads = (0..cluster.nodes()).map(|node| download(&cluster, first + u32::from(node), NodeIndex(node)));
+    let downloads = join_all(downloads);
     let readers = join3(tails, dashboards, downloads);
     let story = async {
         // While an upload is slow to start, nothing but what has begun is there to be seen.
@@ -75,7 +77,7 @@ async fn look(cluster: &Cluster, reader: u32, origin: NodeIndex) {
     cluster.look_around(node, Dashboard { reader, looks, pause }).await;
 }
 
-async fn download(cluster: &Cluster, node: NodeIndex) {
+async fn download(cluster: &Cluster, reader: u32, node: NodeIndex) {
     let pause = Duration::from_millis(cluster.choose_from(&[0, 1, 50]));
-    cluster.download_newest(node, pause).await;
+    cluster.download_newest(node, reader, pause).await;
 }

@@ -147,7 +147,7 @@ impl<E: Env> Deploy<'_, E> {
             Err(failure) => Err(self.fail(&recorder, &failure).await),
         };
         // The row is its store's again: what retention changes there is seen by all readers.
-        drop(live);
+        recorder.leave(live);
         retention::apply(self.env, self.progress, &self.request.project, self.id).await;
         answer
     }

@@ -70,12 +70,14 @@ impl Cluster {
     }
 
     /// A client downloads the payload of the newest deployment that `node` knows, and takes `pause` over each piece.
-    pub async fn download_newest(&self, node: NodeIndex, pause: Duration) {
+    pub async fn download_newest(&self, node: NodeIndex, reader: u32, pause: Duration) {
         let cluster = self.clone();
         let _ = self
             .on(node, move |at| {
                 Box::pin(async move {
                     let Some(id) = newest(&at).await else { return };
+                    let request = json!({ "operation": "get_deployment_payload", "deployment_id": id });
+                    cluster.record(node, Event::ReaderAsks { reader, request: Rc::new(request) });
                     let asked_ms = cluster.world().elapsed().as_millis() as u64;
                     let got = download(&at, &id, pause).await;
                     cluster.record(node, Event::PayloadRead { key: id.into(), asked_ms, got });

@@ -190,12 +190,6 @@ fn tails<'a>(facts: &'a Facts<'_>) -> Vec<Tail<'a>> {
     tails.into_values().collect()
 }
 
-/// Was the row given up to a store that does not take its end, and the event in no version that the store has?
-fn is_given_up(facts: &Facts<'_>, course: &Course<'_>, seq: u64, at: At) -> bool {
-    let shown = facts.row_at(course.origin, course.key, at);
-    facts.end_was_given_up(course.key, at) && shown.is_none_or(|shown| shown.row.last_seq() < seq)
-}
-
 /// The next event is seen at once by a reader that has seen the one before.
 fn is_seen_late<'a>(facts: &Facts<'_>, course: &Course<'_>, tail: &Tail<'_>, seq: u64) -> Option<Finding<'a>> {
     let event = &course.emitted[seq as usize - 1];
@@ -210,7 +204,7 @@ fn is_seen_late<'a>(facts: &Facts<'_>, course: &Course<'_>, tail: &Tail<'_>, seq
     let until = next.unwrap_or(facts.end()).min(course.life_end(facts, before));
     let late = facts.at_ms(until).saturating_sub(facts.at_ms(due));
     let excused = || read_delays_ms(facts, tail.node, due, until) + read_under_way_ms(facts, tail.node, before, due);
-    let is_late = late > AT_ONCE_MS && late > AT_ONCE_MS + excused() && !is_given_up(facts, course, seq, due);
+    let is_late = late > AT_ONCE_MS && late > AT_ONCE_MS + excused();
     is_late.then(|| Finding {
         kind: "a tail on the origin sees late",
         at: until,

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     check::{Clock, Event, Invariant, Judgement, NodeIndex},
-    env::Journal,
+    env::{Journal, Key},
 };
 
 /// See [`Invariant::sentence`].
@@ -146,19 +146,13 @@ fn is_read_for_nobody<'a>(facts: &Facts<'_>, operation: &Operation, answered: At
     let mut rows = facts.puts.iter().filter(|put| put.key == key);
     let blob = rows.find_map(|put| put.row.payload_blob)?;
     let here = || facts.on(operation.node, answered + 1, facts.end());
-    let is_downloaded = |read_ms: u64| {
-        here().any(|(_, entry)| match &entry.event {
-            Event::PayloadRead { key: of, asked_ms, .. } => *of == key && (*asked_ms..=entry.at_ms).contains(&read_ms),
-            _ => false,
-        })
-    };
+    let is_downloaded = |read: At| downloads_under_way(facts, operation.node, &key, read) > 0;
     let is_brought_back = facts
         .deploys
         .iter()
         .any(|deploy| deploy.origin == operation.node && deploy.asked.rollback_from.as_deref() == Some(&*key));
-    let (at, entry) = here().find(|(_, entry)| {
-        matches!(&entry.event, Event::BlobRead { id, .. } if *id == blob) && !is_downloaded(entry.at_ms)
-    })?;
+    let (at, entry) = here()
+        .find(|&(at, entry)| matches!(&entry.event, Event::BlobRead { id, .. } if *id == blob) && !is_downloaded(at))?;
     (!is_brought_back).then(|| Finding {
         kind: "a payload is read for nobody",
         at,
@@ -172,5 +166,18 @@ fn is_read_for_nobody<'a>(facts: &Facts<'_>, operation: &Operation, answered: At
             entry.event
         ),
         witnesses: vec![answered],
+    })
+}
+
+/// How many clients of a node download a deployment's payload at a place. A node that dies leaves them.
+fn downloads_under_way(facts: &Facts<'_>, node: NodeIndex, key: &Key, at: At) -> usize {
+    facts.on(node, 0, at).fold(0, |open: usize, (_, entry)| match &entry.event {
+        Event::ReaderAsks { request, .. } => {
+            let asks = request["operation"] == "get_deployment_payload" && request["deployment_id"] == **key;
+            open + usize::from(asks)
+        }
+        Event::PayloadRead { key: of, .. } if of == key => open.saturating_sub(1),
+        Event::Crashed { .. } => 0,
+        _ => open,
     })
 }

@@ -127,17 +127,15 @@ pub(super) async fn row_of<E: Env>(env: &E, id: Uuid) -> Result<Deployment, Read
     Ok(Deployment::from_record(&record)?)
 }
 
-/// The row as this node knows it now: from the recorder's memory while that is at work. A deployment that is ending is
-/// told when its end is durable: one that was told earlier could go back, were the origin to die.
+/// The row as this node knows it now: from the recorder's memory while that is at work. The table may have the end of a
+/// deployment a little before its recorder is told so, and other readers may have seen it there.
 pub(super) async fn current_row<E: Env>(env: &E, registry: &Registry<E>, id: Uuid) -> Result<Deployment, ReadError> {
-    while let Some(recorder) = registry.live(id) {
-        let mut changes = recorder.watch();
-        match recorder.stage() {
-            Stage::Open | Stage::Ended => return Ok(recorder.snapshot()),
-            Stage::Lost => break,
-            // The recorder that is asked holds the sender.
-            Stage::Ending => changes.changed().await,
+    let Some(recorder) = registry.live(id) else { return row_of(env, id).await };
+    if recorder.stage() == Stage::Ending {
+        let row = row_of(env, id).await?;
+        if row.status.is_terminal() {
+            return Ok(row);
         }
     }
-    row_of(env, id).await
+    Ok(recorder.snapshot())
 }

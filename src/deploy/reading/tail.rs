@@ -121,8 +121,7 @@ impl<E: Env> Tail<E> {
             if matches!(self.place, Place::Over) {
                 return Ok(None);
             }
-            let live = self.registry.live(self.id).filter(|recorder| recorder.stage() != Stage::Lost);
-            let (mut wake, look) = match live {
+            let (mut wake, look) = match self.registry.live(self.id) {
                 Some(recorder) => (Wake::Recorder(recorder.watch()), self.look_at_recorder(&recorder)),
                 None => {
                     let wake = Wake::Table(self.env.table().watch(&self.key), self.registry.watch());
@@ -146,7 +145,7 @@ impl<E: Env> Tail<E> {
         }
         match recorder.stage() {
             Stage::Ended => Look::End(Box::new(recorder.snapshot())),
-            Stage::Open | Stage::Ending | Stage::Lost => Look::Nothing,
+            Stage::Open | Stage::Ending => Look::Nothing,
         }
     }
 

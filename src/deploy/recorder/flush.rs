@@ -91,7 +91,14 @@ impl<E: Env> Recorder<E> {
         let snapshot = || {
             let mut state = self.0.state.borrow_mut();
             state.flush.dirty = false;
-            state.row.to_draft()
+            match state.end.clone() {
+                None => state.row.to_draft(),
+                Some(end) => {
+                    let mut row = state.row.clone();
+                    end.of(&mut row);
+                    row.to_draft()
+                }
+            }
         };
         self.0.env.table().put(&self.0.key, snapshot).await.map(drop)
     }

@@ -26,6 +26,7 @@ use super::{
     event::{Event, ProgressEmitter, Subscription},
     event_log::EventLog,
     outcome,
+    registry::Listing,
     retry::{drop_told, until_done},
     row::{DeployFailure, Deployment, RestartMode, Status},
     slots::{self, ProjectName},
@@ -101,12 +102,30 @@ pub enum Stage {
     Ending,
     /// Its end is durable.
     Ended,
-    /// The store has refused its end for long: the row in the table tells when it ends.
-    Lost,
 }
 
-struct State {
+/// How a deployment ends: no part of the row in memory before the store has it.
+#[derive(Clone)]
+struct End {
+    status: Status,
+    at_ms: u64,
+    error: Option<DeployFailure>,
+}
+
+impl End {
+    fn of(self, row: &mut Deployment) {
+        row.status = self.status;
+        row.complete(self.at_ms);
+        row.error = self.error;
+    }
+}
+
+struct State<E> {
     row: Deployment,
+    /// What every put says of the row's end, from `finish` on until that is durable.
+    end: Option<End>,
+    /// Its place in the registry, where it must keep that after its deploy.
+    listing: Option<Listing<E>>,
     hearing: Hearing,
     flush: Flush,
     subscription: Option<Subscription>,
@@ -115,7 +134,7 @@ struct State {
 struct Inner<E> {
     env: E,
     key: Key,
-    state: RefCell<State>,
+    state: RefCell<State<E>>,
     /// Whoever puts the row holds it.
     turn: Mutex<()>,
     /// How the terminal put ended, once it has.
@@ -169,7 +188,14 @@ impl<E: Env> Recorder<E> {
         let key = Deployment::key_of(new.deployment_id);
         let live_stamp = stamp_of_live(env, &new.project).await;
         let row = new.into_row(env, env.table().fresh_stamp(live_stamp).await?);
-        let state = State { row, hearing: Hearing::Open, flush: Flush::default(), subscription: None };
+        let state = State {
+            row,
+            end: None,
+            listing: None,
+            hearing: Hearing::Open,
+            flush: Flush::default(),
+            subscription: None,
+        };
         let recorder = Self(Rc::new(Inner {
             env: env.clone(),
             key,
@@ -195,7 +221,7 @@ impl<E: Env> Recorder<E> {
         self.0.state.borrow_mut().subscription = Some(subscription);
     }
 
-    /// The row as it is now, for live readers.
+    /// The row as it is now, for live readers: without its end before that is durable (museum R05).
     pub fn snapshot(&self) -> Deployment {
         self.0.state.borrow().row.clone()
     }
@@ -205,13 +231,21 @@ impl<E: Env> Recorder<E> {
         self.0.changes.subscribe()
     }
 
-    /// How far the deployment has come, for live readers. Its end is not told before it is durable (museum R05).
+    /// How far the deployment has come, for live readers.
     pub fn stage(&self) -> Stage {
-        match (&*self.0.ended.borrow(), self.0.state.borrow().hearing) {
-            (Some(Ok(())), _) => Stage::Ended,
-            (Some(Err(_)), _) => Stage::Lost,
-            (None, Hearing::Closed) => Stage::Ending,
-            (None, Hearing::Open) => Stage::Open,
+        let state = self.0.state.borrow();
+        match state.hearing {
+            _ if state.row.status.is_terminal() => Stage::Ended,
+            Hearing::Closed => Stage::Ending,
+            Hearing::Open => Stage::Open,
+        }
+    }
+
+    /// Gives up its place in the registry, once the row's end is durable (spec 5).
+    pub fn leave(&self, listing: Listing<E>) {
+        let state = &mut *self.0.state.borrow_mut();
+        if !state.row.status.is_terminal() {
+            state.listing = Some(listing);
         }
     }
 
@@ -275,20 +309,28 @@ impl<E: Env> Recorder<E> {
             return self.ended().await;
         }
         let turn = self.0.turn.lock().await;
-        {
-            let mut state = self.0.state.borrow_mut();
-            state.row.status = status;
-            state.row.complete(self.0.env.wall_clock_ms());
-            state.row.error = error;
-        }
+        let end = End { status, at_ms: self.0.env.wall_clock_ms(), error };
+        self.0.state.borrow_mut().end = Some(end);
         let ended = self.put_terminal().await;
         drop(turn);
-        if let Err(cause) = &ended {
-            self.end_later(cause.clone());
-        }
         *self.0.ended.borrow_mut() = Some(ended.clone());
-        self.0.changes.beat();
+        match &ended {
+            Ok(()) => self.settle(),
+            Err(cause) => self.end_later(cause),
+        }
         ended
+    }
+
+    /// The row's end is durable: readers are told.
+    fn settle(&self) {
+        let mut state = self.0.state.borrow_mut();
+        if let Some(end) = state.end.take() {
+            end.of(&mut state.row);
+        }
+        let listing = state.listing.take();
+        drop(state);
+        self.0.changes.beat();
+        drop(listing);
     }
 
     /// Stops hearing; false when that had happened before.
@@ -312,20 +354,22 @@ impl<E: Env> Recorder<E> {
     }
 
     /// A row that the store did not let end ends as `failed` as soon as it does: that is what the client was told.
-    fn end_later(&self, cause: StoreError) {
-        {
-            let row = &mut self.0.state.borrow_mut().row;
-            row.status = Status::Failed;
-            row.error.get_or_insert_with(|| DeployFailure {
+    fn end_later(&self, cause: &StoreError) {
+        let state = &mut *self.0.state.borrow_mut();
+        if let Some(end) = &mut state.end {
+            end.status = Status::Failed;
+            end.error.get_or_insert_with(|| DeployFailure {
                 message: format!("deployed, but the outcome could not be recorded in time: {cause}"),
                 code: Some("store_refused".to_owned()),
-                phase: row.phase.clone(),
+                phase: state.row.phase.clone(),
             });
         }
+        self.0.changes.beat();
         let recorder = self.clone();
         self.0.env.spawn_background("late end", async move {
             let what = format!("the end of deployment {}", recorder.0.key);
             until_done(&recorder.0.env, &what, || recorder.put()).await;
+            recorder.settle();
             Ok::<(), Infallible>(())
         });
     }

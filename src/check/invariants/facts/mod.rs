@@ -407,18 +407,6 @@ impl<'a> Facts<'a> {
         self.refused_ends(key, at) > 0 && !taken
     }
 
-    /// Was that so at some moment of a span? A late try may have come through before it was over.
-    pub fn end_was_refused_within(&self, key: &Key, from: At, to: At) -> bool {
-        let taken = self.ends_of(key).any(|put| put.committed.is_some_and(|committed| committed < from));
-        self.refused_ends(key, to) > 0 && !taken
-    }
-
-    /// Had the store refused so many that the logic had given the row up to later tries? Readers see no more of it from
-    /// then on than what the table holds.
-    pub fn end_was_given_up(&self, key: &Key, at: At) -> bool {
-        self.refused_ends(key, at) >= END_TRIES && self.end_was_refused(key, at)
-    }
-
     /// How many puts that were to end a row the store had refused.
     pub fn refused_ends(&self, key: &Key, at: At) -> usize {
         self.ends_of(key).filter(|put| put.refused.is_some_and(|refused| refused < at)).count()

@@ -96,10 +96,8 @@ fn strays_from_memory(
     if last > after {
         return Some(format!("it tells of event {last}, and {after} were emitted"));
     }
-    // The logic has given the row up to the store, which does not take its end.
-    let given_up = facts.end_was_refused_within(&first.record.key, window.start, window.end);
     let over = versions.iter().any(|shown| shown.row.is_terminal());
-    let stale = last < before.max(first.row.last_seq()) && !given_up && !over;
+    let stale = last < before.max(first.row.last_seq()) && !over;
     stale.then(|| format!("it tells of event {last} as the last, and {before} had been emitted"))
 }
 
@@ -138,9 +136,7 @@ fn steps_back<'a>(
     let standing = |row: &Value| (rank_of(row["status"].as_str().unwrap_or_default()), last_seq(row));
     let (old, new) = (standing(before), standing(after));
     let went_back = new.0 < old.0 || new.1 < old.1;
-    let key = after["deployment_id"].as_str().unwrap_or_default().into();
-    let memory_lost = facts.first_crash(ask.node, earlier.window.start, ask.window.end).is_some()
-        || facts.end_was_refused_within(&key, ask.window.start, ask.window.end);
+    let memory_lost = facts.first_crash(ask.node, earlier.window.start, ask.window.end).is_some();
     let ended = TERMINAL.iter().any(|end| before["status"] == *end);
     (earlier.node == ask.node && went_back && (ended || !memory_lost)).then(|| {
         let why = format!("status {} after {}, event {} after {}", after["status"], before["status"], new.1, old.1);
