@@ -39,7 +39,7 @@ async fn tell(cluster: Cluster) {
     let count = 3 + cluster.choose(PIECES.len() as u32) as usize;
     let many = cluster.choose_from(&[0, 0, 230, 450]);
     // How many lines, and of how many words: one that is endless, or so many long ones that rows are as large as they get.
-    let (walls, words) = cluster.choose_from(&[(0, 0), (0, 0), (0, 0), (1, 12_000), (220, 700), (220, 700)]);
+    let (walls, words) = cluster.choose_from(&[(0, 0), (220, 700), (1, 12_000), (220, 700), (220, 700)]);
     cluster.script(move |_, _| {
         let lines: Vec<String> = (0..many).map(|line| format!("added {line}\n")).collect();
         let flood: Vec<String> = lines.chunks(LINES_AT_ONCE).map(<[String]>::concat).collect();

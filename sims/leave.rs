@@ -17,7 +17,7 @@ use crate::{
 
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "leave",
-    summary: "a node leaves in mid-deploy and may come back; a second deploy follows",
+    summary: "a node leaves in mid-deploy and may come back; a second deploy follows, and perhaps all of it again",
     other_sizes: &[],
     tell: |cluster| Box::pin(tell(cluster)),
 };
@@ -35,18 +35,27 @@ async fn tell(cluster: Cluster) {
     let installs = Script { last_pause: INSTALL, exit: Some(ExitStatus::Code(0)), ..Script::default() };
     cluster.script(move |_, _| Ok(installs.clone()));
     let last = cluster.nodes() - 1;
-    let leaver = NodeIndex(cluster.choose_from(&[last, last.min(1), 0]));
-    let moment = Duration::from_millis(cluster.choose_from(&MOMENTS_MS));
-    let leaves = async {
-        sleep(moment).await;
-        cluster.leave(leaver);
-    };
-    let _ = join(cluster.deploy(NodeIndex(0), cluster.component()), leaves).await;
-    if cluster.choose(2) == 1 {
-        sleep(Duration::from_millis(cluster.choose_from(&ABSENCES_MS))).await;
-        cluster.join(leaver);
+    let mut away = None;
+    for _ in 0..=cluster.choose(2) {
+        if let Some(leaver) = away.take() {
+            cluster.join(leaver);
+        }
+        // In the middle it moves the places of the others.
+        let leaver = NodeIndex(cluster.choose_from(&[last.min(1), last, 0]));
+        let moment = Duration::from_millis(cluster.choose_from(&MOMENTS_MS));
+        let leaves = async {
+            sleep(moment).await;
+            cluster.leave(leaver);
+        };
+        let _ = join(cluster.deploy(NodeIndex(0), cluster.component()), leaves).await;
+        if cluster.choose(2) == 1 {
+            sleep(Duration::from_millis(cluster.choose_from(&ABSENCES_MS))).await;
+            cluster.join(leaver);
+        } else {
+            away = Some(leaver);
+        }
+        let second = cluster.choose_from(&[NodeIndex(0), NodeIndex(last)]);
+        let _ = cluster.deploy(second, cluster.component()).await;
     }
-    let second = cluster.choose_from(&[NodeIndex(0), NodeIndex(last)]);
-    let _ = cluster.deploy(second, cluster.component()).await;
     cluster.settle().await;
 }

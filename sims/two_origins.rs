@@ -13,7 +13,8 @@ use tokio::time::sleep;
 use crate::{
     check::NodeIndex,
     deploy::retention::PAYLOADS_KEPT,
-    sim::{cluster::Cluster, scenario::Scenario},
+    env::ExitStatus,
+    sim::{cluster::Cluster, process::Script, scenario::Scenario},
 };
 
 pub(super) const SCENARIO: Scenario = Scenario {
@@ -30,10 +31,14 @@ async fn tell(cluster: Cluster) {
     let restart = cluster.choose(2) == 1;
     let other = 1 % cluster.nodes();
     let mut deploys = vec![(0, 0), (other, cluster.choose_from(&HEAD_STARTS_MS))];
-    for _ in 0..cluster.choose(3) {
+    for _ in 0..cluster.choose(5) {
         let origin = cluster.choose(u32::from(cluster.nodes())) as u8;
         deploys.push((origin, cluster.choose_from(&HEAD_STARTS_MS)));
     }
+    // Builds that take their time are under way side by side.
+    let last_pause = Duration::from_millis(cluster.choose_from(&[0, 4, 20]));
+    let installs = Script { last_pause, exit: Some(ExitStatus::Code(0)), ..Script::default() };
+    cluster.script(move |_, _| Ok(installs.clone()));
     cluster.set(PAYLOADS_KEPT, cluster.choose_from(&[5, 0, 1]));
     let told = deploys.into_iter().map(async |(origin, late_ms)| {
         sleep(Duration::from_millis(late_ms)).await;

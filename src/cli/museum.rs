@@ -43,7 +43,7 @@ pub(super) struct Options {
     #[arg(long, value_name = "S", requires = "sample", default_value = "1")]
     sample_seed: Seed,
     /// Runs for each exhibit
-    #[arg(long, value_name = "N", default_value_t = 3_000, value_parser = whole::<u64>(1..=1_000_000_000))]
+    #[arg(long, value_name = "N", default_value_t = 5_000, value_parser = whole::<u64>(1..=1_000_000_000))]
     runs: u64,
     /// The seed: a number, or a commit hash
     #[arg(long, value_name = "S", default_value = "1")]

@@ -57,13 +57,18 @@ const BURSTS: [(u32, u32); 4] = [(3, 0), (1, 2), (1, 4), (1, 8)];
 const BURST_BEGINS_MAX: u32 = 48;
 
 /// Out of how many runs a kind of delay stalls once a node, whatever its frequency is: a long wait amid haste.
-const STALLS: Odds = odds(1, 10);
+const STALLS: Odds = odds(1, 8);
 
 /// Below which of its occurrences a stall comes: some kinds are drawn a few times in a run, others a hundred times.
 const STALLS_BELOW: [(u32, u32); 3] = [(1, 4), (1, 16), (1, 64)];
 
 /// Of the largest delays, how many are a stall's.
 const STALL_LENGTHS: u32 = 3;
+
+/// Out of how many runs what is done a few times fails once a node, whatever its frequency is, and before which occurrence:
+/// one failure tells more than many.
+const LONE_REFUSALS: Odds = odds(1, 8);
+const LONE_REFUSALS_BELOW: [(u32, u32); 2] = [(1, 2), (1, 5)];
 
 /// How far delays go, in fifths of their range: races live among the small ones, time-outs among the large.
 const REACHES: [(u32, u32); 5] = [(2, 1), (4, 2), (5, 3), (3, 4), (1, 5)];
@@ -107,8 +112,8 @@ struct KindProfile {
     reach_fifths: u32,
     /// Of which length its failures come in bursts; 0 when they come one by one.
     burst: u32,
-    /// Before which occurrence it has stalled once a node; 0 when it does not.
-    stalls_below: u32,
+    /// Before which occurrence it stalls or fails once a node, whatever else it does; 0 when it does not.
+    once_below: u32,
 }
 
 impl KindProfile {
@@ -122,9 +127,12 @@ impl KindProfile {
             spread: seed.child("spread").roll().pick(&[(1, Spread::Even), (1, Spread::PerNode)]),
             reach_fifths: seed.child("reach").roll().pick(&REACHES),
             burst: seed.child("burst").roll().pick(&BURSTS),
-            stalls_below: match kind.effect() {
-                Effect::Delay if seed.child("stall").roll().hits(STALLS) => {
-                    seed.child("stall-below").roll().pick(&STALLS_BELOW)
+            once_below: match kind.effect() {
+                Effect::Delay if seed.child("once").roll().hits(STALLS) => {
+                    seed.child("once-below").roll().pick(&STALLS_BELOW)
+                }
+                Effect::Refusal if seed.child("once").roll().hits(LONE_REFUSALS) => {
+                    seed.child("once-below").roll().pick(&LONE_REFUSALS_BELOW)
                 }
                 _ => 0,
             },
@@ -136,7 +144,8 @@ impl KindProfile {
         match self.effect {
             Effect::Workload if roll.hits(PLAIN_WORKLOAD) => 0,
             Effect::Workload | Effect::Order => roll.below(bound),
-            Effect::Delay if self.is_stall(label) => bound - 1 - roll.below(STALL_LENGTHS.min(bound - 1)),
+            Effect::Delay if self.is_the_one(label) => bound - 1 - roll.below(STALL_LENGTHS.min(bound - 1)),
+            Effect::Refusal if self.is_the_one(label) => 1 + roll.below(bound - 1),
             Effect::Delay | Effect::Cut | Effect::Failure | Effect::Refusal | Effect::Condition | Effect::Death => {
                 let strikes = roll.hits(self.frequency_on(label.node).odds()) || self.is_in_burst(label);
                 if strikes { 1 + roll.below(self.largest(bound)) } else { 0 }
@@ -154,13 +163,13 @@ impl KindProfile {
         (begin..begin + self.burst).contains(&label.occurrence)
     }
 
-    /// Is this the one long wait of this run on the node, if it has one?
-    fn is_stall(&self, label: Label) -> bool {
-        if self.stalls_below == 0 {
+    /// Is this the one long wait, or the one failure, of this run on the node, if it has one?
+    fn is_the_one(&self, label: Label) -> bool {
+        if self.once_below == 0 {
             return false;
         }
-        let at = self.seed.child("stall-at").nth(label.node.map_or(0, |node| u64::from(node.0))).roll();
-        at.below(self.stalls_below) == label.occurrence
+        let at = self.seed.child("once-at").nth(label.node.map_or(0, |node| u64::from(node.0))).roll();
+        at.below(self.once_below) == label.occurrence
     }
 
     fn frequency_on(&self, node: Option<NodeIndex>) -> Frequency {
