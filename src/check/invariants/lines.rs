@@ -62,7 +62,7 @@ fn last_lines_differ<'a>(facts: &Facts<'_>, deploy: &Deploy, at: At, failure: &V
         _ => false,
     };
     let here = || facts.on(deploy.origin, deploy.requested, at);
-    let started = here().filter(|(_, entry)| is_last(&entry.event)).last().map_or(deploy.requested, |(at, _)| at);
+    let started = here().rev().find(|(_, entry)| is_last(&entry.event)).map_or(deploy.requested, |(at, _)| at);
     let printed = here().filter(|(at, _)| *at > started).filter_map(|(_, entry)| match &entry.event {
         Event::Journal(Journal::Progress { deployment_id, event, data })
             if event == "install" && Some(*deployment_id) == deploy.id && data["node"].is_null() =>
