@@ -1,4 +1,4 @@
-//! Two origins deploy the same project at the same time, or one a little later, and their fan-outs cross; up to two more
+//! Two origins deploy the same project at the same time, or one a little later, and their fan-outs cross; up to four more
 //! deploys come in between, from any of them.
 //!
 //! Simulates what the original let diverge (museum M10): each node swaps in its own order. Fails when a node ends with an
@@ -24,7 +24,8 @@ pub(super) const SCENARIO: Scenario = Scenario {
     tell: |cluster| Box::pin(tell(cluster)),
 };
 
-/// How much earlier the first one begins, in milliseconds: a calm deploy takes about ten, and its restart a few more.
+/// How much earlier the first one begins, in milliseconds: a calm deploy takes about ten, its restart a few more, and an
+/// install may hold it up.
 const HEAD_STARTS_MS: [u64; 10] = [0, 1, 3, 5, 8, 10, 12, 15, 20, 40];
 
 async fn tell(cluster: Cluster) {

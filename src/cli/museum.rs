@@ -72,7 +72,7 @@ pub(super) fn run(options: &Options) -> Result<Exit, Failure> {
         things(exhibits.len() as u64, "exhibit"),
         tour.base.display()
     ));
-    // The sound code is shown first.
+    // The sound code is shown too.
     let steps = Steps::of_builds(exhibits.len() as u64 + 1);
     let lines = tour.lead(&exhibits, |line| steps.done(&format!("{}: {}", line.name, line.verdict.as_str())));
     steps.finish();

@@ -146,9 +146,11 @@ impl<E: Env> Deploy<'_, E> {
             Ok(response) => Ok(response),
             Err(failure) => Err(self.fail(&recorder, &failure).await),
         };
-        // The row is its store's again: what retention changes there is seen by all readers.
-        recorder.leave(live);
-        retention::apply(self.env, self.progress, &self.request.project, self.id).await;
+        // Then the row is its store's again: what retention changes there is seen by all readers. Of one whose end the store has
+        // yet to take nobody could tell whether what it replaced is needed.
+        if recorder.leave(live) {
+            retention::apply(self.env, self.progress, &self.request.project, self.id).await;
+        }
         answer
     }
 

@@ -62,7 +62,7 @@ impl Stop<'_> {
 }
 
 impl Tour {
-    /// Shows the sound code and then `exhibits`; `tell` hears each line as it becomes known.
+    /// Shows the sound code and `exhibits`; `tell` hears each line as it becomes known, the answer has the sound code first.
     ///
     /// # Errors
     /// When an edit no longer applies, before anything is built; and when copies cannot be made.

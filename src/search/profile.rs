@@ -56,8 +56,11 @@ const BURSTS: [(u32, u32); 4] = [(3, 0), (1, 2), (1, 4), (1, 8)];
 /// Before which of its occurrences a burst begins.
 const BURST_BEGINS_MAX: u32 = 48;
 
-/// Out of how many runs a kind of delay stalls once a node, whatever its frequency is: a long wait amid haste.
-const STALLS: Odds = odds(1, 8);
+/// Out of how many runs there is what comes once a node, whatever a kind's frequency is: in the others haste stays haste.
+const ODD_RUNS: Odds = odds(1, 2);
+
+/// Out of how many such runs a kind of delay stalls once: a long wait amid haste.
+const STALLS: Odds = odds(1, 5);
 
 /// Below which of its occurrences a stall comes: some kinds are drawn a few times in a run, others a hundred times.
 const STALLS_BELOW: [(u32, u32); 3] = [(1, 4), (1, 16), (1, 64)];
@@ -65,9 +68,8 @@ const STALLS_BELOW: [(u32, u32); 3] = [(1, 4), (1, 16), (1, 64)];
 /// Of the largest delays, how many are a stall's.
 const STALL_LENGTHS: u32 = 3;
 
-/// Out of how many runs what is done a few times fails once a node, whatever its frequency is, and before which occurrence:
-/// one failure tells more than many.
-const LONE_REFUSALS: Odds = odds(1, 8);
+/// Out of how many such runs what is done a few times fails once, and before which occurrence: one failure tells more than many.
+const LONE_REFUSALS: Odds = odds(1, 4);
 const LONE_REFUSALS_BELOW: [(u32, u32); 2] = [(1, 2), (1, 5)];
 
 /// How far delays go, in fifths of their range: races live among the small ones, time-outs among the large.
@@ -128,6 +130,7 @@ impl KindProfile {
             reach_fifths: seed.child("reach").roll().pick(&REACHES),
             burst: seed.child("burst").roll().pick(&BURSTS),
             once_below: match kind.effect() {
+                _ if !run.child("once").roll().hits(ODD_RUNS) => 0,
                 Effect::Delay if seed.child("once").roll().hits(STALLS) => {
                     seed.child("once-below").roll().pick(&STALLS_BELOW)
                 }

@@ -90,7 +90,8 @@ pub enum Event {
         /// What it saw.
         saw: TailSight,
     },
-    /// A reader asks a node for deployments.
+    /// A reader asks a node for deployments, for a payload, or to delete one. What comes of a download is
+    /// [`Event::PayloadRead`].
     ReaderAsks {
         /// Which reader of this run.
         reader: u32,

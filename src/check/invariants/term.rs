@@ -13,7 +13,7 @@ use crate::{
 pub(super) const TERM: Invariant = Invariant {
     name: "TERM",
     sentence: "every row reaches a terminal status before its deploy is answered, and the status is the answer's, unless \
-               the store refused every put that was to end it, or its origin has left the cluster",
+               the store refused every put that was to end it, and is not well yet, or its origin has left the cluster",
     check,
 };
 

@@ -133,6 +133,7 @@ fn failed_without_hardship<'a>(facts: &Facts<'_>, deploy: &Deploy, at: At) -> Op
     let (_, failure) = deploy.failure()?;
     let own_doing = ["bad_request", "superseded", "load_failed"].iter().any(|code| failure["code"] == *code)
         || deploy.blames_component(failure)
+        || failure["failed_peers"].as_array().into_iter().flatten().any(|peer| peer["error"]["code"] == "superseded")
         || deploy.asked.deployment_timeout_ms.is_some()
         || deploy.asked.install_timeout_ms.is_some();
     let mut delays_ms = 0;

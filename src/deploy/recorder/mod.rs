@@ -241,12 +241,14 @@ impl<E: Env> Recorder<E> {
         }
     }
 
-    /// Gives up its place in the registry, once the row's end is durable (spec 5).
-    pub fn leave(&self, listing: Listing<E>) {
+    /// Gives up its place in the registry, once the row's end is durable (spec 5); says whether it is.
+    pub fn leave(&self, listing: Listing<E>) -> bool {
         let state = &mut *self.0.state.borrow_mut();
-        if !state.row.status.is_terminal() {
+        let is_durable = state.row.status.is_terminal();
+        if !is_durable {
             state.listing = Some(listing);
         }
+        is_durable
     }
 
     /// The event log as it is now: what [`Recorder::snapshot`] shows of it, without the rest of the row.
