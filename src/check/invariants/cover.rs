@@ -77,7 +77,7 @@ fn wrong_counts<'a>(facts: &Facts<'_>, deploy: &Deploy, at: At) -> Option<Findin
         at,
         node: Some(deploy.origin),
         why: format!(
-            "the response counts {} peers expected, {} dispatched to and {} succeeded; it were {expected}, {asked} and {}",
+            "the response counts {} peers expected, {} dispatched to and {} succeeded; there were {expected}, {asked} and {}",
             said(told[0]),
             said(told[1]),
             said(succeeded),

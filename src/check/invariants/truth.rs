@@ -154,7 +154,9 @@ fn failed_without_hardship<'a>(facts: &Facts<'_>, deploy: &Deploy, at: At) -> Op
         let is_over = other.answer.as_ref().is_some_and(|(ended, _)| *ended < deploy.requested);
         other.asked.deploy != deploy.asked.deploy && other.requested < at && !is_over
     });
-    let others = others || facts.members_changed(0, at);
+    // What changed before may still be felt where an earlier deploy went out under it.
+    let is_first = facts.deploys.iter().all(|other| other.requested >= deploy.requested);
+    let others = others || facts.members_changed(if is_first { deploy.requested } else { 0 }, at);
     (!own_doing && !hardship && !others).then(|| Finding {
         kind: "failure, but nothing went wrong",
         at,
