@@ -27,7 +27,7 @@ pub(super) struct Options {
     #[command(flatten)]
     setup: SetupOptions,
     /// Runs to make
-    #[arg(long, value_name = "N", default_value_t = 5_000, value_parser = whole::<u64>(1..=1_000_000_000_000))]
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = whole::<u64>(1..=1_000_000_000_000))]
     runs: u64,
     /// Fail, with exit code 1, if a mark was never reached: a place in the logic that runs should come to. Some are too seldom
     /// for that

@@ -24,6 +24,8 @@ pub struct Tour {
     pub base: PathBuf,
     /// How much each exhibit is explored.
     pub budget: Budget,
+    /// With how many seeds the sound code is explored: that it survives can say more than that a bug is caught.
+    pub sound_seeds: u32,
     /// Workshops at once.
     pub jobs: NonZeroUsize,
 }
@@ -50,6 +52,7 @@ struct Stop<'a> {
     place: usize,
     exhibit: Option<&'a Exhibit>,
     changes: Changes,
+    budget: Budget,
 }
 
 impl Stop<'_> {
@@ -85,9 +88,11 @@ impl Tour {
     /// Works all edits out, so that a stale one is known at once.
     fn plan<'a>(&self, exhibits: &'a [Exhibit]) -> Result<VecDeque<Stop<'a>>, ExhibitError> {
         let read = |file: &str| fs::read_to_string(self.root.join(file));
-        let sound = Stop { place: 0, exhibit: None, changes: Changes::new() };
+        let sound_budget = Budget { seeds: self.sound_seeds, ..self.budget };
+        let sound = Stop { place: 0, exhibit: None, changes: Changes::new(), budget: sound_budget };
         let stop = |(before, exhibit): (usize, &'a Exhibit)| {
-            Ok(Stop { place: before + 1, exhibit: Some(exhibit), changes: exhibit.apply(read)? })
+            let changes = exhibit.apply(read)?;
+            Ok(Stop { place: before + 1, exhibit: Some(exhibit), changes, budget: self.budget })
         };
         iter::once(Ok(sound)).chain(exhibits.iter().enumerate().map(stop)).collect()
     }
@@ -110,7 +115,7 @@ impl Tour {
         let work = |workshop: &Workshop| -> io::Result<()> {
             let next = || stops.lock().expect("no workshop panics while it takes a stop").pop_front();
             while let Some(stop) = next() {
-                let outcomes = workshop.show(&stop.changes, self.budget)?;
+                let outcomes = workshop.show(&stop.changes, stop.budget)?;
                 let line = stop.line(&outcomes);
                 tell(&line);
                 shown.lock().expect("see above").push((stop.place, line));
