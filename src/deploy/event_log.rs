@@ -172,6 +172,7 @@ mod tests {
         assert_eq!(entries.len(), 200);
         assert_eq!((entries[19].seq, &*entries[20].event, entries[21].seq, entries[199].seq), (20, MARKER, 822, 1_000));
         assert_eq!(entries[20].data, json!({ "dropped_events": 801 }));
+        assert!(EventLog::default().is_empty() && !log.is_empty());
     }
 
     #[test]

@@ -214,6 +214,23 @@ mod tests {
     }
 
     #[test]
+    fn a_time_limit_has_a_day_at_most() {
+        let limit = |value: u64| DeployRequest::parse(&json!({ "project": "hello", "deployment_timeout": value }));
+        assert_eq!(limit(0).unwrap().deployment_timeout, Duration::ZERO);
+        assert_eq!(limit(86_400_000).unwrap().deployment_timeout, Duration::from_secs(86_400));
+        assert!(limit(86_400_001).is_err());
+    }
+
+    #[test]
+    fn a_text_is_bounded_and_not_empty() {
+        let command = |text: &str| DeployRequest::parse(&json!({ "project": "hello", "install_command": text }));
+        let longest = "x".repeat(65_536);
+        assert_eq!(command(&longest).unwrap().install.command.unwrap().len(), 65_536);
+        assert!(command(&(longest + "x")).unwrap_err().to_string().contains("at most 65536 are taken"));
+        assert!(command("").unwrap_err().to_string().contains("a text that is not empty"));
+    }
+
+    #[test]
     fn a_fraction_of_a_millisecond_is_rounded_up() {
         let request = json!({ "project": "hello", "deployment_timeout": 12.5 });
         assert_eq!(DeployRequest::parse(&request).unwrap().deployment_timeout, Duration::from_millis(13));
@@ -223,6 +240,9 @@ mod tests {
     fn a_deployment_id_from_outside_is_refused() {
         let text = problem(json!({ "project": "hello", "deployment_id": "00000000-0000-4000-8000-000000000000" }));
         assert_eq!(text, "bad request: `deployment_id` is given by the origin: leave it out");
+        for nothing in [json!(null), json!(false)] {
+            assert!(DeployRequest::parse(&json!({ "project": "hello", "deployment_id": nothing })).is_ok());
+        }
     }
 
     #[test]

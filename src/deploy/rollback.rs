@@ -160,4 +160,17 @@ mod tests {
             assert!(matches!(judge(&row(status), &hello), Err(RollbackError::NoSuccess { .. })));
         }
     }
+
+    #[test]
+    fn a_client_is_told_why_nothing_is_brought_back() {
+        let hello = ProjectName::parse("hello").unwrap();
+        let other = judge(&row("success"), &ProjectName::parse("other").unwrap()).unwrap_err();
+        let failed = judge(&row("failed"), &hello).unwrap_err();
+        let gone = RollbackError::from(PayloadError::Gone(Uuid::nil()));
+        for (error, code) in [(other, "other_project"), (failed, "not_a_success"), (gone, "payload_gone")] {
+            let told = error.told();
+            assert_eq!((&told["code"], &told["phase"]), (&json!(code), &json!("validate")));
+            assert!(told["message"].as_str().unwrap().starts_with("cannot roll back"), "{told}");
+        }
+    }
 }

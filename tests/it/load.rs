@@ -106,6 +106,21 @@ fn what_leads_out_of_the_component_is_refused() {
 }
 
 #[test]
+fn forty_links_are_followed_and_no_more() {
+    let chain = |links: usize| -> Files {
+        let link = |number: usize| -> (&'static str, Held) {
+            let name = |number: usize| if number == 0 { "end.js".to_owned() } else { format!("l{number}") };
+            (name(number).leak(), Link(name(number - 1).leak()))
+        };
+        let main = format!(r#"{{"main":"l{links}"}}"#).leak();
+        let fixed = [("package.json", Text(main)), ("end.js", Text(""))];
+        fixed.into_iter().chain((1..=links).map(link)).collect::<Vec<_>>().leak()
+    };
+    assert_eq!([1, 39, 40].map(|links| check(chain(links))), [Ok(()), Ok(()), Ok(())]);
+    refused(chain(41), "is not there");
+}
+
+#[test]
 fn a_manifest_that_cannot_be_understood_is_told() {
     refused(&[("package.json", Text("{"))], "package.json cannot be read");
     refused(&[("config.yaml", Text("jsResource: [\n"))], "config.yaml cannot be read");

@@ -1,7 +1,10 @@
 //! Deploys after which nodes serve the new build: who is restarted, in which order, and what a client is told.
 
+use std::path::Path;
+
 use drydock::{
-    check::{Event, NodeIndex},
+    check::{Death, Event, NodeIndex},
+    env::{Disk, Env},
     sim::{
         choice::{Choices, Kind, Label, Replay},
         cluster::{Answer, Cluster},
@@ -92,4 +95,25 @@ fn no_node_is_restarted_when_the_gate_has_not_passed() {
     };
     let (answer, report) = tell(&cluster_of(3), Replay(Choices::default()), story);
     assert!(answer.is_err() && restarted(&report).is_empty());
+}
+
+#[test]
+fn what_stands_at_a_live_path_and_is_no_build_is_told_and_keeps_nothing_else_from_being_served() {
+    let story = async move |cluster: Cluster| {
+        cluster.deploy(N1, cluster.component()).await.expect("nothing fails");
+        let disk = cluster.env(N2).disk().clone();
+        for strange in ["components/aaa", "components/zzz", "builds/aaa/x", "builds/zzz/x"] {
+            disk.create_dir_all(Path::new(strange)).await.unwrap();
+        }
+        cluster.crash_by(N2, Death::Closed);
+        cluster.up().await;
+        cluster.settle().await;
+    };
+    let ((), report) = tell(&cluster_of(3), Replay(Choices::default()), story);
+    let told = |what: &str| report.trace.entries().iter().filter(|entry| entry.to_string().contains(what)).count();
+    for strange in ["aaa", "zzz"] {
+        assert_eq!(told(&format!("lets pass: recovery of the builds of `{strange}`")), 1);
+        assert_eq!(told(&format!("lets pass: serving `{strange}` after the start")), 1);
+    }
+    assert_eq!(restarted(&report), [N2]);
 }

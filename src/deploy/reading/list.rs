@@ -150,6 +150,12 @@ mod tests {
     }
 
     #[test]
+    fn a_page_has_a_thousand_rows_at_most_and_a_hundred_untold() {
+        let limit = |request: Value| ListRequest::parse(&request).unwrap().limit;
+        assert_eq!([json!({}), json!({ "limit": null }), json!({ "limit": 1_000 })].map(limit), [100, 100, 1_000]);
+    }
+
+    #[test]
     fn a_bad_filter_is_named() {
         for (field, value) in [
             ("status", json!("done")),

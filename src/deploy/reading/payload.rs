@@ -105,3 +105,29 @@ impl<E: Env> PayloadStream<'_, E> {
         Ok(piece)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_row_without_a_payload_says_why_it_has_none() {
+        let row = |more: Option<(&str, serde_json::Value)>| -> Deployment {
+            let mut row = json!({
+                "deployment_id": Uuid::nil(), "project": "hello", "status": "failed", "origin_node": "n1", "started_at": 1,
+            });
+            if let Some((field, value)) = more {
+                row[field] = value;
+            }
+            serde_json::from_value(row).unwrap()
+        };
+        let code = |more| blob_of(&row(more)).map_err(|error| error.code());
+        let blob = Uuid::from_u128(7);
+        assert_eq!(code(Some(("payload_blob", json!(blob)))), Ok(BlobId(blob)));
+        assert_eq!(code(Some(("payload_hash", json!("abc")))), Err("payload_gone"));
+        assert_eq!(code(None), Err("payload_incomplete"));
+        assert_eq!(code(Some(("status", json!("installing")))), Err("payload_unavailable"));
+    }
+}

@@ -365,6 +365,141 @@ fn bytes_that_no_entry_holds_count_too() {
     let mut tar = pack(&Tree::from([("a".to_owned(), Entry::Dir)]));
     tar.resize(4 << 20, 0);
     let payload = gzip(&tar);
-    let error = unpacked_within(&payload, Limits { entries_max: 10, bytes_max: 1 << 20 }).unwrap_err();
+    let limits = Limits { entries_max: 10, bytes_max: 1 << 20 };
+    let error = unpacked_within(&payload, limits).unwrap_err();
     assert!(error.contains("it holds more than"), "{error}");
+    // The files' bytes, a header's worth for each entry, and a margin.
+    tar.resize((2 << 20) + 10 * 4096 - 512, 0);
+    assert_eq!(unpacked_within(&gzip(&tar), limits), Ok(2));
+    tar.resize((2 << 20) + 10 * 4096, 0);
+    assert!(unpacked_within(&gzip(&tar), limits).is_err());
+}
+
+/// An archive of entries that are no more than their headers.
+fn headers<'a>(entries: impl IntoIterator<Item = (&'a str, EntryType)>) -> Vec<u8> {
+    let mut builder = Builder::new(Vec::new());
+    for (path, kind) in entries {
+        let mut header = Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_mode(0o755);
+        header.set_size(0);
+        header.as_mut_bytes()[..path.len()].copy_from_slice(path.as_bytes());
+        header.set_cksum();
+        builder.append(&header, &b""[..]).unwrap();
+    }
+    builder.into_inner().unwrap()
+}
+
+#[test]
+fn the_archives_own_root_is_passed_over() {
+    let whole = [("./", EntryType::Directory), ("./a", EntryType::Regular), ("./b", EntryType::Regular)];
+    let tree = ["a", "b"].map(|name| (name.to_owned(), Entry::File { executable: true, bytes: Bytes::new() }));
+    assert_eq!(unpacked(&headers(whole), &[], vec![]), Ok(digest(&tree.into())));
+    let error = unpacked(&headers([("./", EntryType::Regular)]), &[], vec![]).unwrap_err();
+    assert!(error.contains("has no name"), "{error}");
+}
+
+#[test]
+fn what_a_component_does_not_hold_is_told_by_its_kind() {
+    let refused = [
+        (EntryType::Link, "is a hard link"),
+        (EntryType::Char, "is a device"),
+        (EntryType::Block, "is a device"),
+        (EntryType::Fifo, "is a device"),
+        (EntryType::new(b'V'), "is of a kind that is not unpacked"),
+        (EntryType::Symlink, "is a link to nowhere"),
+    ];
+    for (kind, why) in refused {
+        let error = unpacked(&headers([("a", EntryType::Regular), ("b", kind)]), &[], vec![]).unwrap_err();
+        assert!(error.contains("`b`") && error.contains(why), "{error}");
+    }
+    assert!(unpacked(&headers([("a", EntryType::Continuous)]), &[], vec![]).is_ok());
+}
+
+#[test]
+fn what_is_just_within_the_limits_is_unpacked() {
+    let bytes = |length: usize| Entry::File { executable: false, bytes: vec![b'x'; length].into() };
+    let limits = Limits { entries_max: 2, bytes_max: 700 };
+    assert_eq!(unpacked_within(&archive([("a", bytes(512)), ("b", bytes(188))]), limits), Ok(2));
+    let error = unpacked_within(&archive([("a", bytes(512)), ("b", bytes(189))]), limits).unwrap_err();
+    assert!(error.contains("`b` is too much: at most 700 bytes"), "{error}");
+    let (name, path) = ("n".repeat(255), "p/".repeat(2_047) + "ab");
+    for (whole, more) in [(&name, "n"), (&path, "b")] {
+        assert!(unpacked(&archive([(&whole[..], file())]), &[], vec![]).is_ok());
+        let error = unpacked(&archive([(&format!("{whole}{more}")[..], file())]), &[], vec![]).unwrap_err();
+        assert!(error.contains("too long") && error.contains('…'), "{error}");
+    }
+    let target = "t/".repeat(2_047) + "ab";
+    assert!(unpacked(&archive([("a", link(&target))]), &[], vec![]).is_ok());
+    assert!(unpacked(&archive([("a", link(&format!("{target}c")))]), &[], vec![]).is_err());
+}
+
+#[test]
+fn a_refusal_tells_as_much_of_a_path_as_is_of_use() {
+    let directory = "é".repeat(100);
+    let told = |characters: usize| {
+        let mut builder = Builder::new(Vec::new());
+        let mut header = Header::new_gnu();
+        header.set_entry_type(EntryType::Link);
+        header.set_mode(0o644);
+        header.set_size(0);
+        builder.append_link(&mut header, format!("{directory}/{}", "é".repeat(characters)), "y").unwrap();
+        unpacked(&builder.into_inner().unwrap(), &[], vec![]).unwrap_err()
+    };
+    // 200 characters.
+    assert!(told(99).contains(&format!("`{directory}/{}` is a hard link", "é".repeat(99))), "{}", told(99));
+    assert!(told(100).contains(&format!("`{directory}/{}…` is a hard link", "é".repeat(99))), "{}", told(100));
+}
+
+#[test]
+fn members_of_one_gzip_are_one_archive() {
+    let plain = archive([("a", file()), ("b", file())]);
+    let (one, other) = plain.split_at(700);
+    let tree = ["a", "b"].map(|name| (name.to_owned(), file()));
+    assert_eq!(unpacked(&[gzip(one), gzip(other)].concat(), &[], vec![]), Ok(digest(&tree.into())));
+}
+
+#[test]
+fn what_stands_before_entries_is_read_or_passed_over() {
+    let block = |kind: EntryType, size: usize, fill: u8| {
+        let mut header = Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_size(size as u64);
+        header.set_cksum();
+        let mut bytes = header.as_bytes().to_vec();
+        bytes.resize(512 + size.next_multiple_of(512), fill);
+        bytes
+    };
+    let tree = [("a".to_owned(), file())].into();
+    // Defaults for the whole archive are of any length.
+    for size in [0, 1, 511, 512, 513, 70_000] {
+        let payload = [block(EntryType::XGlobalHeader, size, b'x'), archive([("a", file())])].concat();
+        assert_eq!(unpacked(&payload, &[], vec![]), Ok(digest(&tree)), "{size}");
+    }
+    let error = unpacked(&[block(EntryType::GNULongName, 20, 0), vec![0; 1024]].concat(), &[], vec![]).unwrap_err();
+    assert!(error.contains("it ends behind an extension"), "{error}");
+    // An extension has up to 1 MiB, its header with it.
+    let long = |size| unpacked(&[block(EntryType::XHeader, size, 0), archive([("a", file())])].concat(), &[], vec![]);
+    assert_eq!(long((1 << 20) - 512), Ok(digest(&tree)));
+    assert!(long((1 << 20) - 511).unwrap_err().contains("the extensions of an entry are too long"));
+}
+
+#[test]
+fn an_archive_that_was_cut_is_told_from_one_that_is_none() {
+    let whole = archive([("a", Entry::File { executable: false, bytes: Bytes::from_static(&[7; 600]) })]);
+    let cut = |bytes: usize| unpacked(&whole[..bytes], &[], vec![]).unwrap_err();
+    for (bytes, why) in [
+        (0, "it ends without an end mark"),
+        (511, "it is no tar archive, or was cut"),
+        (512, "it ends in the middle"),
+        (1111, "it ends in the middle"),
+        (1112, "it ends in the middle"),
+        (1536, "it ends without an end mark"),
+    ] {
+        assert!(cut(bytes).contains(why), "{bytes}: {}", cut(bytes));
+    }
+    let error = unpacked(&[b'x'; 512], &[], vec![]).unwrap_err();
+    assert!(error.contains("it is no tar archive, or a header of it is damaged"), "{error}");
+    let error = unpacked(&archive([]), &[], vec![]).unwrap_err();
+    assert!(error.contains("it is empty"), "{error}");
 }
