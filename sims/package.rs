@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::{
     check::NodeIndex,
     env::{Command, ExitStatus},
@@ -27,7 +29,10 @@ async fn tell(cluster: Cluster) {
         cluster.script(move |node, command| match is_packer(command) {
             false => scripts::quiet_success(node, command),
             true => {
-                let files = (0..archives).map(|number| (format!("hello-1.0.{number}.tgz"), archive.clone())).collect();
+                let named = |number| (format!("hello-1.0.{number}.tgz"), archive.clone());
+                // What else a packer leaves is no archive.
+                let log = ("npm-debug.log".to_owned(), vec![Bytes::from_static(b"npm verbose\n")]);
+                let files = (0..archives).map(named).chain([log]).collect();
                 Ok(Script {
                     files,
                     last_pause: pause,

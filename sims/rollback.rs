@@ -1,4 +1,4 @@
-//! Two deploys, then the first one's payload again, from any node.
+//! Two deploys, then the first one's payload again, from any node, up to three times.
 //!
 //! Simulates the night after a bad release. Fails when the nodes do not run the earlier tree, when the new row's hash is
 //! not that of the earlier payload, or when the row of what was rolled back is written to again.
@@ -10,7 +10,7 @@ use crate::{
 
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "rollback",
-    summary: "two deploys, then a rollback to the first one's payload, from any node",
+    summary: "two deploys, then rollbacks to the first one's payload, from any node",
     other_sizes: &[],
     tell: |cluster| Box::pin(tell(cluster)),
 };
@@ -20,10 +20,12 @@ async fn tell(cluster: Cluster) {
     let first = cluster.deploy(NodeIndex(0), cluster.component()).await;
     let _ = cluster.deploy(NodeIndex(0), cluster.component()).await;
     if let Ok(answer) = first {
-        let origin = NodeIndex(cluster.choose(u32::from(cluster.nodes())) as u8);
-        let mut back = cluster.component().with("rollback_from", answer["deployment_id"].clone());
-        back.brings_back = Some(0);
-        let _ = cluster.deploy(origin, back).await;
+        for _ in 0..=cluster.choose(3) {
+            let origin = NodeIndex(cluster.choose(u32::from(cluster.nodes())) as u8);
+            let mut back = cluster.component().with("rollback_from", answer["deployment_id"].clone());
+            back.brings_back = Some(0);
+            let _ = cluster.deploy(origin, back).await;
+        }
     }
     cluster.settle().await;
 }

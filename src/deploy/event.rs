@@ -182,6 +182,20 @@ mod tests {
     }
 
     #[test]
+    fn listeners_are_called_in_the_order_in_which_they_subscribed() {
+        let (emitter, heard) = (ProgressEmitter::default(), Rc::new(RefCell::new(Vec::new())));
+        let _subscriptions = [1, 2, 3].map(|number| {
+            let heard = Rc::clone(&heard);
+            emitter.subscribe(move |_| {
+                heard.borrow_mut().push(number);
+                Ok(())
+            })
+        });
+        emitter.emit(&Event::warning("disk nearly full"));
+        assert_eq!(*heard.borrow(), [1, 2, 3]);
+    }
+
+    #[test]
     fn a_listener_that_leaves_while_it_is_called_makes_nobody_be_skipped() {
         let (emitter, heard) = (ProgressEmitter::default(), Rc::new(Cell::new(0)));
         let own: Rc<RefCell<Option<Subscription>>> = Rc::default();

@@ -150,6 +150,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_archive_is_a_file_of_that_name() {
+        let found = [("a-1.0.0.tgz", EntryKind::File), ("a.tgz", EntryKind::Dir), ("a.log", EntryKind::File)];
+        assert_eq!(found.map(|(name, kind)| is_archive(name, kind)), [true, false, false]);
+    }
+
+    #[test]
+    fn a_spec_has_2048_bytes_at_most() {
+        assert!(PackageSpec::parse(&"x".repeat(2_048)).is_ok());
+    }
+
+    #[test]
     fn a_spec_is_never_an_option() {
         for spec in ["left-pad", "@scope/name@^1.2", "git+https://example.com/x.git#v1", "file:../my component"] {
             assert_eq!(PackageSpec::parse(spec).unwrap().as_str(), spec);

@@ -184,6 +184,15 @@ mod tests {
     }
 
     #[test]
+    fn what_has_been_over_for_two_days_is_needed_by_nobody() {
+        let failed = row(1, json!({ "status": "failed", "completed_at": 1_000 }));
+        let two_days = 172_800_000;
+        assert!(may_be_needed(&failed, 1_000 + two_days) && !may_be_needed(&failed, 1_001 + two_days));
+        let under_way = row(1, json!({ "status": "replicating", "completed_at": 1_000 }));
+        assert!(may_be_needed(&under_way, 1_001 + two_days));
+    }
+
+    #[test]
     fn what_a_peer_may_still_need_is_kept() {
         let failed_peer = json!([{ "node": "n2", "status": "failed", "error": { "message": "slow" } }]);
         for change in [

@@ -92,6 +92,11 @@ const CANARIES: &[Canary] = &[
         let Event::DeployAnswered { answer: Err(told), .. } = &mut trace[answer].event else { panic!("it failed") };
         told["message"] = json!("the deploy failed");
     }),
+    canary("CAUSE", "failing-install", |trace| {
+        let answer = answered(trace) - 1;
+        let Event::DeployAnswered { answer: Err(told), .. } = &mut trace[answer].event else { panic!("it failed") };
+        told["phase"] = json!("");
+    }),
     canary("NOUNHANDLED", "deploy", |trace| {
         let event = Journal::Unhandled { task: "flush".to_owned(), error: "the store refused".to_owned() };
         insert(trace, 1, N1, Event::Journal(event));

@@ -121,6 +121,17 @@ fn forty_links_are_followed_and_no_more() {
 }
 
 #[test]
+fn a_manifest_has_a_mebibyte_at_most() {
+    let manifest = |bytes: usize| -> Files {
+        let text = r#"{"name":"hello"}"#.to_owned();
+        let spaces = " ".repeat(bytes - text.len());
+        vec![("package.json", Text((text + &spaces).leak()))].leak()
+    };
+    assert_eq!(check(manifest(1 << 20)), Ok(()));
+    refused(manifest((1 << 20) + 1), "package.json");
+}
+
+#[test]
 fn a_manifest_that_cannot_be_understood_is_told() {
     refused(&[("package.json", Text("{"))], "package.json cannot be read");
     refused(&[("config.yaml", Text("jsResource: [\n"))], "config.yaml cannot be read");

@@ -75,6 +75,7 @@ fn a_build_that_the_origin_cannot_serve_disturbs_no_peer_when_rolling() {
     let (answer, report) = deploy_with_restart("rolling", first_switch(Kind::SwitchRefused, N1));
     let failure = answer.expect_err("the origin does not serve the build");
     assert_eq!((&failure["code"], &failure["phase"]), (&"restart_failed".into(), &"restart".into()));
+    assert_eq!(failure.get("failed_peers"), None);
     assert!(restarted(&report).is_empty());
 }
 

@@ -22,13 +22,15 @@ fn check(facts: &Facts<'_>) -> Judgement {
     let mut inquiry = Inquiry::new(facts, CAUSE.name);
     for deploy in &facts.deploys {
         if let Some((at, failure)) = deploy.failure() {
+            inquiry.look(|| says_nothing(deploy.origin, at, failure, ["message", "phase"]));
             inquiry.look(|| row_says_otherwise(facts, deploy, at, failure));
             inquiry.look(|| deploy_hides_its_cause(facts, deploy, at, failure));
             inquiry.look(|| names_no_failure(facts, deploy, at, failure));
         }
     }
     for operation in &facts.operations {
-        if operation.answered.as_ref().is_some_and(|(_, answer)| answer["status"] == "failed") {
+        if let Some((at, answer)) = operation.answered.as_ref().filter(|(_, answer)| answer["status"] == "failed") {
+            inquiry.look(|| says_nothing(operation.node, *at, &answer["error"], ["message", "code"]));
             inquiry.look(|| peer_hides_its_cause(facts, operation));
         }
     }
@@ -37,6 +39,21 @@ fn check(facts: &Facts<'_>) -> Judgement {
 
 fn message(error: &Value) -> &str {
     error["message"].as_str().unwrap_or_default()
+}
+
+/// Whoever is told of a failure can act on it: a person by its message, a program by the phase that failed or by a code.
+fn says_nothing<'a>(node: NodeIndex, at: At, failure: &Value, fields: [&'static str; 2]) -> Option<Finding<'a>> {
+    let missing = fields.into_iter().find(|&field| failure[field].as_str().is_none_or(str::is_empty))?;
+    Some(Finding {
+        kind: "a failure does not say what failed",
+        at,
+        node: Some(node),
+        why: format!(
+            "a failure tells its {}, but of this one no {missing} is told: {failure}",
+            fields.join(" and its ")
+        ),
+        witnesses: vec![],
+    })
 }
 
 /// The least of a long text that a row keeps: a row must fit a frame, and the client's answer need not.

@@ -8,14 +8,14 @@ use super::{
 };
 use crate::{
     check::{Clock, Event, Fault, Invariant, Judgement, NodeIndex, TailSight},
-    env::{Journal, Key},
+    env::{BlobState, Journal, Key},
 };
 
 /// See [`Invariant::sentence`].
 pub(super) const FRESH: Invariant = Invariant {
     name: "FRESH",
     sentence: "a tail on the origin that does not pause sees each event as it is emitted; between ingest and seal a put \
-               follows each event as soon as no other is in flight",
+               follows each event as soon as no other is in flight, and while the payload comes in none begins",
     check,
 };
 
@@ -78,6 +78,7 @@ fn check(facts: &Facts<'_>) -> Judgement {
     }
     let courses = gather(facts);
     for course in courses.values() {
+        inquiry.look(|| is_put_while_the_payload_comes_in(facts, course));
         let flushes = course.flushes(facts);
         for seq in (1..=course.last_seq()).filter(|seq| flushes.contains(&course.emitted[*seq as usize - 1].at)) {
             inquiry.look(|| is_not_flushed(facts, course, seq, flushes.end));
@@ -111,6 +112,27 @@ fn gather<'a>(facts: &'a Facts<'_>) -> BTreeMap<&'a Key, Course<'a>> {
         }
     }
     courses
+}
+
+/// A payload that came in whole came in undisturbed: its row is put before, and with it.
+fn is_put_while_the_payload_comes_in<'a>(facts: &Facts<'_>, course: &Course<'_>) -> Option<Finding<'a>> {
+    let named = course.puts.iter().find_map(|put| put.row.payload_blob)?;
+    let mut states = facts.on(course.origin, 0, facts.end()).filter_map(|(at, entry)| match &entry.event {
+        Event::Blob { id, state } if *id == named => Some((at, state)),
+        _ => None,
+    });
+    let (began, _) = states.next()?;
+    let (whole, _) = states.find(|(_, state)| matches!(state, BlobState::Complete { .. }))?;
+    let put = course.puts.iter().find(|put| (began..whole).contains(&put.started))?;
+    // Its turn came before, and its snapshot late.
+    let was_held_up = facts.delayed_ms(course.origin, &["put-start"], 0, put.started) > 0;
+    (!was_held_up).then(|| Finding {
+        kind: "progress is put while the payload comes in",
+        at: put.started,
+        node: Some(course.origin),
+        why: format!("the row is put while its payload, blob {named}, comes in, which progress puts have to wait for"),
+        witnesses: vec![began, whole],
+    })
 }
 
 /// A put whose snapshot holds the event must follow, once none is in flight whose snapshot does not; unless the seal, or

@@ -60,7 +60,9 @@ fn last_lines_differ<'a>(facts: &Facts<'_>, deploy: &Deploy, at: At, failure: &V
     let is_blamed = failure["message"]
         .as_str()
         .is_some_and(|message| ["failed with", "time limit"].iter().any(|blame| message.contains(blame)));
-    if told.is_none() && !(failure["phase"] == "install" && exited_badly && is_blamed) {
+    // An installer, or what packs a package.
+    let is_its_phase = failure["phase"] == "install" || failure["phase"] == "prepare";
+    if told.is_none() && !(is_its_phase && exited_badly && is_blamed) {
         return None;
     }
     let told: Vec<_> = told.into_iter().flatten().filter_map(Value::as_str).collect();

@@ -10,7 +10,7 @@ use crate::check::{Invariant, Judgement};
 pub(super) const ROW: Invariant = Invariant {
     name: "ROW",
     sentence: "a row tells what was asked for, by whom, where and when; it has ended exactly when it says when, and failed \
-               exactly when it says why; its status and phase are those that the phase events of its own log lead to",
+               exactly when it says why; its status and phase are those that the phase events of its own log lead to, and what failed there is what it says",
     check,
 };
 
@@ -94,7 +94,41 @@ fn not_as_asked<'a>(facts: &Facts<'_>, deploy: &Deploy, shown: &Shown) -> Option
         let why = format!("the row's `{field}` is {}, the request's {}", said(told), said(wanted));
         return Some(finding("a row does not tell what was asked", shown, why));
     }
-    began_at_another_time(facts, deploy, shown)
+    blames_another_phase(deploy, shown).or_else(|| began_at_another_time(facts, deploy, shown))
+}
+
+/// Phases whose failure is an event of the log.
+const TOLD_TO_FAIL: [&str; 4] = ["extract", "install", "load", "restart"];
+
+/// A phase that the log tells to have failed has failed the deploy, and the other way round. A peer that is not restarted may be
+/// ignored, and is an outcome of its own.
+fn blames_another_phase<'a>(deploy: &Deploy, shown: &Shown) -> Option<Finding<'a>> {
+    let row = &shown.row;
+    if !row.is_terminal() {
+        return None;
+    }
+    let failed: Vec<&str> = row
+        .event_log
+        .iter()
+        .filter(|entry| entry.event == "phase" && entry.data["status"] == "error")
+        .filter_map(|entry| entry.data["phase"].as_str())
+        .collect();
+    let blamed = row.error.as_ref().and_then(|error| error["phase"].as_str());
+    let died = row.error.as_ref().is_some_and(|error| error["code"] == "origin_restarted");
+    let why = match (&failed[..], blamed) {
+        // Nobody was left to tell that its origin had died in it.
+        ([], Some(phase)) if TOLD_TO_FAIL.contains(&phase) && !died => {
+            format!("the row blames the phase `{phase}`, and no phase of its log failed")
+        }
+        ([phase, ..], None) if *phase != "restart" || !deploy.asked.ignore_replication_errors => {
+            format!("phase `{phase}` of the log failed, and the row says `{}`", row.status)
+        }
+        ([phase, ..], Some(blamed)) if *phase != blamed && *phase != "restart" => {
+            format!("phase `{phase}` of the log failed, and the row blames `{blamed}`")
+        }
+        _ => return None,
+    };
+    Some(finding("a row blames another phase than its log", shown, why))
 }
 
 /// A deployment begins between its request and the first put of its row, and ends before its end is put.

@@ -160,6 +160,7 @@ mod tests {
             "./icons/*": "./icons/*.svg",
             "./private": null,
             "./either": ["./one.js", "./two.js"],
+            "./pattern": "./lib/*.js",
         } }));
         let expected = [
             ("exports[\".\"].default.require", "./index.cjs"),
@@ -207,5 +208,7 @@ mod tests {
             let why = named_by_config(text.as_bytes()).unwrap_err();
             assert!(!why.is_empty() && !why.contains('\n'), "{text}: {why}");
         }
+        let why = |text: &str| named_by_config(text.as_bytes()).unwrap_err();
+        assert_ne!(why("- a\n- b\n"), why("a: ["));
     }
 }

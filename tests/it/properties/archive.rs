@@ -338,6 +338,8 @@ fn paths_are_bounded_one_by_one_and_together() {
     let payload = archive(paths.iter().map(|path| (&path[..], Entry::Dir)));
     let error = unpacked_within(&payload, limits).unwrap_err();
     assert!(error.contains("all paths and targets of links"), "{error}");
+    let payload = archive(paths.iter().take(4).map(|path| (&path[..], Entry::Dir)));
+    assert_eq!(unpacked_within(&payload, limits), Ok(4 * 2_001));
 }
 
 #[test]

@@ -91,7 +91,8 @@ impl Deploy {
         let message = failure["message"].as_str().unwrap_or_default();
         let lacks_manager =
             !self.asked.managers.is_empty() && self.asked.managers.iter().all(|name| message.contains(name));
-        let lacks_archive = self.asked.archives.is_some_and(|archives| archives != 1) && message.contains("archives");
+        let packed = self.asked.archives.filter(|archives| *archives != 1);
+        let lacks_archive = packed.is_some_and(|archives| message.contains(&format!("{archives} archives")));
         lacks_manager
             || lacks_archive
             || self.asked.missing_entry.as_ref().is_some_and(|missing| message.contains(&**missing))
