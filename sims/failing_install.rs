@@ -1,7 +1,8 @@
 //! A deploy whose installer fails on some nodes.
 //!
 //! Simulates a dependency that does not build everywhere. Fails when a failed peer counts as a success, when a peer's
-//! exit code and message do not reach the row and the client, or when a node is left without a whole build.
+//! exit code and message do not reach the row and the client, when its last lines are not those that are told, or when a
+//! node is left without a whole build.
 
 use crate::{
     check::NodeIndex,
@@ -24,11 +25,14 @@ async fn tell(cluster: Cluster) {
         _ => vec![],
     };
     let code = cluster.choose_from(&[1, 127, 7]);
+    // Around the number of last lines that a failure tells, and far above.
+    let lines = cluster.choose_from(&[2, 39, 40, 41, 90]);
     cluster.script(move |node, command| {
         if !failing.contains(&node) {
             return scripts::quiet_success(node, command);
         }
-        let told = format!("npm error code E{code}\nnpm error no space left on {node}\n");
+        let trouble = (1..lines).map(|number| format!("npm error no space left on {node} for file {number}\n"));
+        let told: String = trouble.chain([format!("npm error code E{code}\n")]).collect();
         Ok(scripts::printing(&[told.as_bytes()], ExitStatus::Code(code)))
     });
     let ignore = cluster.choose(3) == 2;

@@ -22,7 +22,8 @@ async fn tell(cluster: Cluster) {
     if let Ok(answer) = first {
         for _ in 0..=cluster.choose(3) {
             let origin = NodeIndex(cluster.choose(u32::from(cluster.nodes())) as u8);
-            let mut back = cluster.component().with("rollback_from", answer["deployment_id"].clone());
+            let back = cluster.component().with("rollback_from", answer["deployment_id"].clone());
+            let mut back = back.with("restart", cluster.choose(3) == 2);
             back.brings_back = Some(0);
             let _ = cluster.deploy(origin, back).await;
         }

@@ -82,6 +82,7 @@ mod tests {
             let outcome = outcome_of_answer(&"n2".into(), answer, 1, 2);
             assert_eq!((&outcome["node"], &outcome["status"]), (&json!("n2"), &json!("failed")));
             assert_eq!(outcome["error"]["code"], "bad_answer");
+            assert!(outcome["error"]["message"].as_str().unwrap().starts_with("answered what is not understood: "));
         }
     }
 

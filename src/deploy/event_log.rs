@@ -192,6 +192,14 @@ mod tests {
         assert_eq!(data, json!({ "line": format!("{}… (5000 bytes)", "x".repeat(4_096)), "stream": "stdout" }));
     }
 
+    #[test]
+    fn a_text_in_a_list_or_an_object_is_shortened_too() {
+        let long = "x".repeat(5_000);
+        let mut data = json!([{ "lines": [long, 7] }]);
+        shorten(&mut data);
+        assert_eq!(data, json!([{ "lines": [format!("{}… (5000 bytes)", "x".repeat(4_096)), 7] }]));
+    }
+
     proptest! {
         #[test]
         fn what_is_kept_and_what_is_dropped_add_up_to_what_was_appended(events in 0u64..700) {

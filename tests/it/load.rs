@@ -94,6 +94,8 @@ fn what_leads_out_of_the_component_is_refused() {
     refused(&[("package.json", LINKED), ("lib", Link("../elsewhere"))], "leaves the component");
     refused(&[("package.json", LINKED), ("lib", Link("/srv"))], "leaves the component");
     refused(&[("package.json", LINKED), ("lib", Link("lib"))], "is not there");
+    const SHORT: Held = Text(r#"{"main":"lib"}"#);
+    refused(&[("package.json", SHORT), ("lib.js", Link("../elsewhere.js"))], "leaves the component");
     assert_eq!(
         check(&[
             ("package.json", LINKED),
