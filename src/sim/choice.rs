@@ -178,6 +178,8 @@ kinds! {
     Nodes = "nodes", Workload;
     /// What the scenario leaves open: sizes, options, who does what.
     Workload = "workload", Workload;
+    /// A node is the last to know that it is no member any more: whoever removes it may not reach it.
+    LeaverLate = "leaver-late", Condition;
 }
 
 impl fmt::Display for Kind {

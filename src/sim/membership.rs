@@ -3,7 +3,7 @@
 //! The design claims to survive a membership that changes at any time, and that a node knows of it later than others: each
 //! node's news is a delay of its own. Until it comes, the node knows the members that it knew before.
 
-use std::{cell::RefCell, collections::BTreeSet, rc::Rc};
+use std::{cell::RefCell, collections::BTreeSet, rc::Rc, time::Duration};
 
 use tokio::time::sleep;
 
@@ -86,13 +86,19 @@ impl Cluster {
     /// `node` becomes a member; each node knows of it as late as the choices say.
     pub fn join(&self, node: NodeIndex) {
         self.change_members(|members| members.insert(node));
-        self.spread_news();
+        self.every_node().for_each(|other| self.tell_in_time(other, self.members_late(other)));
     }
 
-    /// `node` is no member any more; each node knows of it as late as the choices say.
+    /// `node` is no member any more; each node knows of it as late as the choices say, and itself often last.
     pub fn leave(&self, node: NodeIndex) {
         self.change_members(|members| members.remove(&node));
-        self.spread_news();
+        for other in self.every_node() {
+            let mut late = self.members_late(other);
+            if other == node {
+                late += self.world().draw_delay(other, Kind::LeaverLate).unwrap_or_default();
+            }
+            self.tell_in_time(other, late);
+        }
     }
 
     fn every_node(&self) -> impl Iterator<Item = NodeIndex> + use<> {
@@ -106,17 +112,19 @@ impl Cluster {
         self.world().record(None, Event::MembersChanged(now));
     }
 
-    fn spread_news(&self) {
-        for node in self.every_node() {
-            let Some(late) = self.world().draw_delay(node, Kind::MembersLate) else {
-                self.world().tell_members(node);
-                continue;
-            };
-            let world = Rc::clone(self.world());
-            self.apart(format!("news of the membership for {node}"), async move {
-                sleep(late).await;
-                world.tell_members(node);
-            });
+    fn members_late(&self, node: NodeIndex) -> Duration {
+        self.world().draw_delay(node, Kind::MembersLate).unwrap_or_default()
+    }
+
+    /// `node` comes to know how things are then, so much later.
+    fn tell_in_time(&self, node: NodeIndex, late: Duration) {
+        if late.is_zero() {
+            return self.world().tell_members(node);
         }
+        let world = Rc::clone(self.world());
+        self.apart(format!("news of the membership for {node}"), async move {
+            sleep(late).await;
+            world.tell_members(node);
+        });
     }
 }

@@ -118,3 +118,26 @@ fn what_stands_at_a_live_path_and_is_no_build_is_told_and_keeps_nothing_else_fro
     }
     assert_eq!(restarted(&report), [N2]);
 }
+
+#[test]
+fn a_disk_that_fails_once_while_a_node_starts_is_asked_again() {
+    let mut asked_again = [0, 0];
+    for occurrence in 0..120 {
+        let story = async move |cluster: Cluster| {
+            let _ = cluster.deploy(N1, cluster.component()).await;
+            let _ = cluster.deploy(N1, cluster.component()).await;
+            cluster.crash_by(N2, Death::Closed);
+            cluster.up().await;
+            cluster.settle().await;
+        };
+        let failing = [(Label { kind: Kind::DiskFails, node: Some(N2), occurrence }, 1)].into();
+        let ((), report) = tell(&cluster_of(3), Replay(failing), story);
+        assert!(report.violation().is_none(), "{occurrence}: {}", report.violation().unwrap());
+        let told = |what: &str| report.trace.entries().iter().any(|entry| entry.to_string().contains(what));
+        // What is there is no stranger's, whatever the disk says of it once.
+        assert!(!told("lets pass: serving `hello`") && restarted(&report) == [N2], "{occurrence}");
+        asked_again[0] += u32::from(told("lets pass: recovery of the builds"));
+        asked_again[1] += u32::from(told("lets pass: serving what is live"));
+    }
+    assert!(asked_again.iter().all(|times| *times > 1), "{asked_again:?}");
+}

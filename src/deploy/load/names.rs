@@ -185,6 +185,11 @@ mod tests {
             manifest(&json!({ "exports": exports })).len()
         };
         assert_eq!([1, NESTING_MAX, NESTING_MAX + 1, 100].map(nested), [1, 1, 0, 0]);
+        let listed = |deep: usize| {
+            let exports = (0..deep).fold(json!("./index.js"), |target, _| json!([target]));
+            manifest(&json!({ "exports": exports })).len()
+        };
+        assert_eq!([1, NESTING_MAX, NESTING_MAX + 1, 100].map(listed), [1, 1, 0, 0]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, io, io::Write, path::Path};
 use bytes::Bytes;
 use drydock::{
     check::{FileDigest, NodeIndex, TreeDigest, TreeEntry, TreeHasher},
-    deploy::archive::{Limits, unpack},
+    deploy::archive::{Limits, Unpacked, unpack},
     env::Env,
     sim::{choice::Calm, component::Entry},
 };
@@ -137,11 +137,15 @@ fn unpacked(payload: &[u8], cuts: &[Index], choices: Vec<u32>) -> Result<TreeDig
 
 /// Unpacks a payload within other limits; how many entries it has, or the error.
 fn unpacked_within(payload: &[u8], limits: Limits) -> Result<u64, String> {
+    counted(payload, limits).map(|unpacked| unpacked.entries)
+}
+
+fn counted(payload: &[u8], limits: Limits) -> Result<Unpacked, String> {
     let payload = Bytes::copy_from_slice(payload);
     let story = async move |cluster: drydock::sim::cluster::Cluster| {
         let reader = StreamReader::new(stream::iter([Ok::<_, io::Error>(payload)]));
         let unpacked = unpack(reader, cluster.env(NodeIndex(0)).disk(), Path::new("staging/it"), limits).await;
-        unpacked.map(|unpacked| unpacked.entries).map_err(|error| error.to_string())
+        unpacked.map_err(|error| error.to_string())
     };
     tell(&cluster_of(1), Calm, story).0
 }
@@ -422,7 +426,8 @@ fn what_a_component_does_not_hold_is_told_by_its_kind() {
 fn what_is_just_within_the_limits_is_unpacked() {
     let bytes = |length: usize| Entry::File { executable: false, bytes: vec![b'x'; length].into() };
     let limits = Limits { entries_max: 2, bytes_max: 700 };
-    assert_eq!(unpacked_within(&archive([("a", bytes(512)), ("b", bytes(188))]), limits), Ok(2));
+    let whole = counted(&archive([("a", bytes(512)), ("b", bytes(188))]), limits).unwrap();
+    assert_eq!((whole.entries, whole.bytes), (2, 700));
     let error = unpacked_within(&archive([("a", bytes(512)), ("b", bytes(189))]), limits).unwrap_err();
     assert!(error.contains("`b` is too much: at most 700 bytes"), "{error}");
     let (name, path) = ("n".repeat(255), "p/".repeat(2_047) + "ab");
@@ -504,4 +509,7 @@ fn an_archive_that_was_cut_is_told_from_one_that_is_none() {
     assert!(error.contains("it is no tar archive, or a header of it is damaged"), "{error}");
     let error = unpacked(&archive([]), &[], vec![]).unwrap_err();
     assert!(error.contains("it is empty"), "{error}");
+    // Deflate knows no block of that kind.
+    let error = unpacked(&[&gzip(&whole)[..10], &[0xff; 20]].concat(), &[], vec![]).unwrap_err();
+    assert!(!error.contains("ends in the middle"), "{error}");
 }
