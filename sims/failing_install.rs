@@ -1,8 +1,8 @@
 //! A deploy whose installer fails on some nodes.
 //!
 //! Simulates a dependency that does not build everywhere. Fails when a failed peer counts as a success, when a peer's
-//! exit code and message do not reach the row and the client, when its last lines are not those that are told, or when a
-//! node is left without a whole build.
+//! exit code and message do not reach the row and the client, when the origin's failure does not tell its installer's last
+//! lines, or when a node is left without a whole build.
 
 use crate::{
     check::NodeIndex,

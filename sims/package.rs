@@ -1,6 +1,6 @@
 //! Deploys of packages: the origin fetches and packs each, and the archive takes the way of an upload.
 //!
-//! Simulates a packer that succeeds, fails, prints and leaves nothing, or leaves too much. Fails when nodes run anything but
+//! Simulates a packer that succeeds, fails, prints and leaves no archive, or leaves too much. Fails when nodes run anything but
 //! what was packed, when a failure does not say what came of the packer, or when what it left stays behind.
 
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::{
 
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "package",
-    summary: "deploys that name a package in place of an upload: the origin's packer succeeds, fails, or leaves nothing",
+    summary: "deploys that name a package in place of an upload: the origin's packer succeeds, fails, or leaves no archive",
     other_sizes: &[],
     tell: |cluster| Box::pin(tell(cluster)),
 };
@@ -26,13 +26,14 @@ async fn tell(cluster: Cluster) {
         let exit = ExitStatus::Code(cluster.choose_from(&[0, 0, 0, 1]));
         let pause = Duration::from_secs(cluster.choose_from(&[0, 0, 90]));
         let archive = cluster.next_archive();
+        let leaves_log = cluster.choose(2) == 1;
         cluster.script(move |node, command| match is_packer(command) {
             false => scripts::quiet_success(node, command),
             true => {
                 let named = |number| (format!("hello-1.0.{number}.tgz"), archive.clone());
                 // What else a packer leaves is no archive.
-                let log = ("npm-debug.log".to_owned(), vec![Bytes::from_static(b"npm verbose\n")]);
-                let files = (0..archives).map(named).chain([log]).collect();
+                let log = leaves_log.then(|| ("npm-debug.log".to_owned(), vec![Bytes::from_static(b"npm verbose\n")]));
+                let files = (0..archives).map(named).chain(log).collect();
                 Ok(Script {
                     files,
                     last_pause: pause,

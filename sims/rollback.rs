@@ -1,6 +1,6 @@
 //! Two deploys, then the first one's payload again, from any node, up to three times.
 //!
-//! Simulates the night after a bad release. Fails when the nodes do not run the earlier tree, when the new row's hash is
+//! Simulates the night after a bad release; a rollback may ask for a restart. Fails when the nodes do not run the earlier tree, when the new row's hash is
 //! not that of the earlier payload, or when the row of what was rolled back is written to again.
 
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
 
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "rollback",
-    summary: "two deploys, then rollbacks to the first one's payload, from any node",
+    summary: "two deploys, then up to three rollbacks to the first one's payload, from any node",
     other_sizes: &[],
     tell: |cluster| Box::pin(tell(cluster)),
 };

@@ -51,8 +51,8 @@ pub(super) struct Options {
     /// The seed: a number, or a commit hash
     #[arg(long, value_name = "S", default_value = "1")]
     seed: Seed,
-    /// Explore each with so many seeds, and beside all exhibits the sound code with twice as many: a bug that one of them
-    /// misses is caught by luck, and counts as missed
+    /// Explore each with so many seeds: a bug that one of them misses is caught by luck, and counts as missed. Beside all
+    /// exhibits the sound code gets twice as many
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole::<u32>(1..=1_000))]
     seeds: u32,
     #[command(flatten)]
@@ -94,9 +94,14 @@ fn plan(options: &Options) -> Result<Tour, Failure> {
     let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |target| current.join(target));
     let jobs = options.jobs.count().min(JOBS_MAX);
     let budget = Budget { runs: options.runs, seed: options.seed, seeds: options.seeds };
-    let shows_all = options.only.is_none() && options.sample.is_none();
-    let sound_seeds = if shows_all { options.seeds.saturating_mul(SOUND_TIMES) } else { options.seeds };
+    let sound_seeds = sound_seeds(options);
     Ok(Tour { root, base: target.join("museum"), budget, sound_seeds, jobs })
+}
+
+/// A part of the exhibits says little of the sound code, which CI explores by itself: it gets what each of them gets.
+fn sound_seeds(options: &Options) -> u32 {
+    let shows_all = options.only.is_none() && options.sample.is_none();
+    if shows_all { options.seeds.saturating_mul(SOUND_TIMES) } else { options.seeds }
 }
 
 /// The worst verdict decides: what the user must repair first, then what we must, then what was missed.
@@ -163,6 +168,20 @@ mod tests {
             line("R06-late-peer-after-finish", Verdict::Missed, &[]),
         ];
         insta::assert_snapshot!(render(&lines));
+    }
+
+    #[test]
+    fn beside_all_exhibits_the_sound_code_gets_twice_the_seeds() {
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            options: Options,
+        }
+        let of = |line: &[&str]| {
+            let line = <Line as clap::Parser>::try_parse_from([&["museum"], line].concat()).unwrap();
+            sound_seeds(&line.options)
+        };
+        assert_eq!([&[][..], &["--seeds", "5"], &["--seeds", "5", "--sample", "2"]].map(of), [2, 10, 5]);
     }
 
     #[test]

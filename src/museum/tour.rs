@@ -24,7 +24,7 @@ pub struct Tour {
     pub base: PathBuf,
     /// How much each exhibit is explored.
     pub budget: Budget,
-    /// With how many seeds the sound code is explored: that it survives can say more than that a bug is caught.
+    /// With how many seeds the sound code is explored, in the place of the budget's.
     pub sound_seeds: u32,
     /// Workshops at once.
     pub jobs: NonZeroUsize,

@@ -23,8 +23,14 @@ use crate::search::seed::Seed;
 const SOURCES: [&str; 9] =
     ["Cargo.toml", "Cargo.lock", "rust-toolchain.toml", ".cargo", "benches", "fixtures", "sims", "src", "tests"];
 
-/// An exploration that takes longer has hung.
-const EXPLORATION_MAX: Duration = Duration::from_secs(900);
+/// A run takes a few milliseconds. An exploration that takes longer than so much for each of its runs, and some more, has hung.
+const RUN_MAX: Duration = Duration::from_millis(60);
+const START_MAX: Duration = Duration::from_secs(300);
+
+/// How long an exploration may take.
+fn exploration_max(runs: u64) -> Duration {
+    START_MAX.saturating_add(RUN_MAX.saturating_mul(u32::try_from(runs).unwrap_or(u32::MAX)))
+}
 
 /// Seconds for shrinking: the museum tells a story in one line only.
 const SHRINK_SECONDS: &str = "2";
@@ -127,7 +133,7 @@ impl Workshop {
         drydock.args(["--runs", &runs.to_string(), "--seed", &seed.to_string()]);
         drydock.arg("--capsules").arg(self.base.join("capsules"));
         let child = drydock.stdout(Stdio::piped()).stderr(File::create(&log)?).spawn()?;
-        Ok(match output_within(child, EXPLORATION_MAX)? {
+        Ok(match output_within(child, exploration_max(runs))? {
             None => Outcome::Hung,
             Some(said) => match serde_json::from_slice(&said) {
                 Ok(summary) => Outcome::Explored(Box::new(summary)),

@@ -166,6 +166,8 @@ kinds! {
     ClockJumpAt = "clock-jump-at", Workload;
     /// A node is late to know that the membership has changed.
     MembersLate = "members-late", Delay;
+    /// A node that leaves knows of it later than the others: whoever removes it may not reach it.
+    LeaverLate = "leaver-late", Delay;
     /// A stranger comes to a node in this run.
     Stranger = "stranger", Death;
     /// How long after the start; see [`delay_ms`].
@@ -178,8 +180,6 @@ kinds! {
     Nodes = "nodes", Workload;
     /// What the scenario leaves open: sizes, options, who does what.
     Workload = "workload", Workload;
-    /// A node is the last to know that it is no member any more: whoever removes it may not reach it.
-    LeaverLate = "leaver-late", Condition;
 }
 
 impl fmt::Display for Kind {

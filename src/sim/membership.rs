@@ -1,7 +1,8 @@
 //! Who is in the cluster: as the operator has it, and as each node knows it.
 //!
 //! The design claims to survive a membership that changes at any time, and that a node knows of it later than others: each
-//! node's news is a delay of its own. Until it comes, the node knows the members that it knew before.
+//! node's news is a delay of its own, and that a node has left is, to itself, another one. Until it comes, the node knows the
+//! members that it knew before.
 
 use std::{cell::RefCell, collections::BTreeSet, rc::Rc, time::Duration};
 
@@ -89,13 +90,13 @@ impl Cluster {
         self.every_node().for_each(|other| self.tell_in_time(other, self.members_late(other)));
     }
 
-    /// `node` is no member any more; each node knows of it as late as the choices say, and itself often last.
+    /// `node` is no member any more; each node knows of it as late as the choices say.
     pub fn leave(&self, node: NodeIndex) {
         self.change_members(|members| members.remove(&node));
         for other in self.every_node() {
             let mut late = self.members_late(other);
             if other == node {
-                late += self.world().draw_delay(other, Kind::LeaverLate).unwrap_or_default();
+                late = late.max(self.world().draw_delay(other, Kind::LeaverLate).unwrap_or_default());
             }
             self.tell_in_time(other, late);
         }

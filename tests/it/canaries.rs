@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use drydock::{
     check::{Death, DeployFacts, Entry, Event, Judgement, NodeFinal, NodeIndex, Trace, TreeDigest, invariants, judge},
-    env::{Draft, Journal, Port, Record},
+    env::{BlobState, Draft, Journal, Port, Record},
     search::setup::Setup,
     sim::{choice::Calm, run::WorldKind},
 };
@@ -213,6 +213,14 @@ const CANARIES: &[Canary] = &[
     }),
     canary("ROW", "deploy", |trace| edit_ends(trace, |row| row["completed_at"] = json!(1))),
     canary("ROW", "deploy", |trace| edit_ends(trace, |row| row["phase"] = json!("load"))),
+    canary("ROW", "deploy", |trace| {
+        // The log tells of a restart that failed, and the row of a success.
+        edit_ends(trace, |row| {
+            let failed = json!({ "phase": row["phase"], "status": "error" });
+            let log = row["event_log"].as_array_mut().expect("a row has a log");
+            log.last_mut().expect("something happened")["data"] = failed;
+        });
+    }),
     canary("ROW", "failing-install", |trace| edit_ends(trace, |row| row["error"] = json!(null))),
     canary("ROW", "deploy", |trace| {
         let asks = position(trace, |event| matches!(event, Event::DeployRequested(_)));
@@ -272,6 +280,13 @@ const CANARIES: &[Canary] = &[
         for entry in trace.iter_mut().filter(|entry| matches!(entry.event, Event::Tail { .. })) {
             entry.at_ms += 10;
         }
+    }),
+    canary("FRESH", "deploy", |trace| {
+        // One more put while the payload comes in.
+        let begins = position(trace, |event| matches!(event, Event::Blob { state: BlobState::Writing { .. }, .. }));
+        let created = position(trace, |event| matches!(event, Event::PutStarted { .. }));
+        let put = trace[created].event.clone();
+        insert(trace, begins + 1, N1, put);
     }),
     canary("FRESH", "deploy", |trace| {
         // The puts between ingest and seal are gone.

@@ -109,6 +109,10 @@ fn what_stands_at_a_live_path_and_is_no_build_is_told_and_keeps_nothing_else_fro
         cluster.crash_by(N2, Death::Closed);
         cluster.up().await;
         cluster.settle().await;
+        // They are not ours to remove.
+        for strange in ["components/aaa", "builds/zzz/x"] {
+            assert!(disk.metadata(Path::new(strange)).await.unwrap().is_some());
+        }
     };
     let ((), report) = tell(&cluster_of(3), Replay(Choices::default()), story);
     let told = |what: &str| report.trace.entries().iter().filter(|entry| entry.to_string().contains(what)).count();

@@ -69,7 +69,7 @@ fn row_says_otherwise<'a>(facts: &Facts<'_>, deploy: &Deploy, at: At, failure: &
     let shown = facts.row_at(deploy.origin, &deploy.key()?, at).filter(|shown| shown.row.is_terminal())?;
     let error = shown.row.error.clone().unwrap_or_default();
     let told = message(failure);
-    let same = !told.is_empty() && is_in_the_row(message(&error), told) && error["phase"].is_string();
+    let same = !told.is_empty() && is_in_the_row(message(&error), told) && error["phase"] == failure["phase"];
     (!same).then(|| Finding {
         kind: "the row's error is not the client's",
         at: shown.at,

@@ -10,7 +10,8 @@ use crate::check::{Invariant, Judgement};
 pub(super) const ROW: Invariant = Invariant {
     name: "ROW",
     sentence: "a row tells what was asked for, by whom, where and when; it has ended exactly when it says when, and failed \
-               exactly when it says why; its status and phase are those that the phase events of its own log lead to, and what failed there is what it says",
+               exactly when it says why; its status and phase are those that the phase events of its own log lead to, and \
+               what failed there is what it blames",
     check,
 };
 
@@ -46,8 +47,43 @@ fn contradiction<'a>(shown: &Shown) -> Option<Finding<'a>> {
         let why = format!("a row with status `{}` has the error {:?}", row.status, row.error);
         return Some(finding("a row's error does not go with its status", shown, why));
     }
-    let why = strays_from_log(&row.status, row.phase.as_deref(), row)?;
-    Some(finding("a row's status does not follow its log", shown, why))
+    if let Some(why) = strays_from_log(&row.status, row.phase.as_deref(), row) {
+        return Some(finding("a row's status does not follow its log", shown, why));
+    }
+    let why = row.is_terminal().then(|| blames_another_phase(row)).flatten()?;
+    Some(finding("a row blames another phase than its log", shown, why))
+}
+
+/// Phases whose failure is an event of the log.
+const TOLD_TO_FAIL: [&str; 4] = ["extract", "install", "load", "restart"];
+
+/// What a deploy that fails behind a failed restart may blame: peers have outcomes, and so has the last put.
+const BEHIND_A_RESTART: [&str; 3] = ["restart", "replicate", "success"];
+
+fn failed_phases(row: &Row) -> impl Iterator<Item = &str> {
+    let failed = row.event_log.iter().filter(|entry| entry.event == "phase" && entry.data["status"] == "error");
+    failed.filter_map(|entry| entry.data["phase"].as_str())
+}
+
+/// A phase that the log tells to have failed has failed the deploy, and the other way round; but for a restart, which may
+/// have failed on peers that are ignored.
+fn blames_another_phase(row: &Row) -> Option<String> {
+    let blamed = row.error.as_ref().and_then(|error| error["phase"].as_str());
+    // Nobody was left to tell that its origin had died in it.
+    let died = row.error.as_ref().is_some_and(|error| error["code"] == "origin_restarted");
+    match (failed_phases(row).next(), blamed) {
+        (None, Some(phase)) if TOLD_TO_FAIL.contains(&phase) && !died => {
+            Some(format!("the row blames the phase `{phase}`, and no phase of its log failed"))
+        }
+        (Some("restart"), Some(blamed)) if BEHIND_A_RESTART.contains(&blamed) => None,
+        (Some(failed), Some(blamed)) if failed != blamed => {
+            Some(format!("phase `{failed}` of the log failed, and the row blames `{blamed}`"))
+        }
+        (Some(failed), None) if failed != "restart" => {
+            Some(format!("phase `{failed}` of the log failed, and the row says `{}`", row.status))
+        }
+        _ => None,
+    }
 }
 
 /// Do a status and a phase differ from what the phase events of a log lead to (spec 2)? A log that has dropped entries
@@ -94,41 +130,11 @@ fn not_as_asked<'a>(facts: &Facts<'_>, deploy: &Deploy, shown: &Shown) -> Option
         let why = format!("the row's `{field}` is {}, the request's {}", said(told), said(wanted));
         return Some(finding("a row does not tell what was asked", shown, why));
     }
-    blames_another_phase(deploy, shown).or_else(|| began_at_another_time(facts, deploy, shown))
-}
-
-/// Phases whose failure is an event of the log.
-const TOLD_TO_FAIL: [&str; 4] = ["extract", "install", "load", "restart"];
-
-/// A phase that the log tells to have failed has failed the deploy, and the other way round. A peer that is not restarted may be
-/// ignored, and is an outcome of its own.
-fn blames_another_phase<'a>(deploy: &Deploy, shown: &Shown) -> Option<Finding<'a>> {
-    let row = &shown.row;
-    if !row.is_terminal() {
-        return None;
+    if row.status == "success" && !asked.ignore_replication_errors && failed_phases(row).next().is_some() {
+        let why = "the restart failed by the row's log, and nobody asked to ignore that".to_owned();
+        return Some(finding("a success whose restart failed", shown, why));
     }
-    let failed: Vec<&str> = row
-        .event_log
-        .iter()
-        .filter(|entry| entry.event == "phase" && entry.data["status"] == "error")
-        .filter_map(|entry| entry.data["phase"].as_str())
-        .collect();
-    let blamed = row.error.as_ref().and_then(|error| error["phase"].as_str());
-    let died = row.error.as_ref().is_some_and(|error| error["code"] == "origin_restarted");
-    let why = match (&failed[..], blamed) {
-        // Nobody was left to tell that its origin had died in it.
-        ([], Some(phase)) if TOLD_TO_FAIL.contains(&phase) && !died => {
-            format!("the row blames the phase `{phase}`, and no phase of its log failed")
-        }
-        ([phase, ..], None) if *phase != "restart" || !deploy.asked.ignore_replication_errors => {
-            format!("phase `{phase}` of the log failed, and the row says `{}`", row.status)
-        }
-        ([phase, ..], Some(blamed)) if *phase != blamed && *phase != "restart" => {
-            format!("phase `{phase}` of the log failed, and the row blames `{blamed}`")
-        }
-        _ => return None,
-    };
-    Some(finding("a row blames another phase than its log", shown, why))
+    began_at_another_time(facts, deploy, shown)
 }
 
 /// A deployment begins between its request and the first put of its row, and ends before its end is put.

@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_has_a_thousand_rows_at_most_and_a_hundred_untold() {
+    fn a_page_may_have_a_thousand_rows_and_has_a_hundred_untold() {
         let limit = |request: Value| ListRequest::parse(&request).unwrap().limit;
         assert_eq!([json!({}), json!({ "limit": null }), json!({ "limit": 1_000 })].map(limit), [100, 100, 1_000]);
     }

@@ -97,7 +97,7 @@ fn subject(kind: Kind) -> String {
         Kind::ClockJump => "its clock jumps in its {} life",
         Kind::ClockJumpAt => "the step of the {} jump of its clock",
         Kind::MembersLate => "its {} piece of news of who is in the cluster",
-        Kind::LeaverLate => "the {} news that it has left the cluster comes late",
+        Kind::LeaverLate => "its {} piece of news that it has left the cluster",
         Kind::Stranger => "a stranger comes, for the {} time",
         Kind::StrangerAt => "the moment of the {} stranger",
         Kind::StrangerTo => "the door of the {} stranger",

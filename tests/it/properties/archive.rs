@@ -375,7 +375,7 @@ fn bytes_that_no_entry_holds_count_too() {
     let error = unpacked_within(&payload, limits).unwrap_err();
     assert!(error.contains("it holds more than"), "{error}");
     // The files' bytes, a header's worth for each entry, and a margin.
-    tar.resize((2 << 20) + 10 * 4096 - 512, 0);
+    tar.resize((2 << 20) + 10 * 4096 - 1, 0);
     assert_eq!(unpacked_within(&gzip(&tar), limits), Ok(2));
     tar.resize((2 << 20) + 10 * 4096, 0);
     assert!(unpacked_within(&gzip(&tar), limits).is_err());
@@ -442,7 +442,7 @@ fn what_is_just_within_the_limits_is_unpacked() {
 }
 
 #[test]
-fn a_refusal_tells_as_much_of_a_path_as_is_of_use() {
+fn a_refusal_tells_200_characters_of_a_path() {
     let directory = "é".repeat(100);
     let told = |characters: usize| {
         let mut builder = Builder::new(Vec::new());
@@ -511,5 +511,5 @@ fn an_archive_that_was_cut_is_told_from_one_that_is_none() {
     assert!(error.contains("it is empty"), "{error}");
     // Deflate knows no block of that kind.
     let error = unpacked(&[&gzip(&whole)[..10], &[0xff; 20]].concat(), &[], vec![]).unwrap_err();
-    assert!(!error.contains("ends in the middle"), "{error}");
+    assert!(error.contains("deflate") && !error.contains("ends in the middle"), "{error}");
 }

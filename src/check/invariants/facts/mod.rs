@@ -92,7 +92,7 @@ impl Deploy {
         let lacks_manager =
             !self.asked.managers.is_empty() && self.asked.managers.iter().all(|name| message.contains(name));
         let packed = self.asked.archives.filter(|archives| *archives != 1);
-        let lacks_archive = packed.is_some_and(|archives| message.contains(&format!("{archives} archives")));
+        let lacks_archive = packed.is_some_and(|archives| message.contains(&format!(": {archives} archives came")));
         lacks_manager
             || lacks_archive
             || self.asked.missing_entry.as_ref().is_some_and(|missing| message.contains(&**missing))
