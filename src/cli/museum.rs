@@ -32,6 +32,9 @@ const JOBS_MAX: NonZeroUsize = NonZeroUsize::new(4).expect("not zero");
 /// How many times an exhibit's seeds the sound code gets beside all exhibits.
 const SOUND_TIMES: u32 = 2;
 
+/// Of an exhibit's runs the sound code gets one in so many beside a part of the exhibits.
+const SOUND_PART: u64 = 5;
+
 #[derive(Clone, Debug, Args)]
 pub(super) struct Options {
     /// The folder of exhibits [default: fixtures/museum of the sources]
@@ -94,14 +97,17 @@ fn plan(options: &Options) -> Result<Tour, Failure> {
     let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |target| current.join(target));
     let jobs = options.jobs.count().min(JOBS_MAX);
     let budget = Budget { runs: options.runs, seed: options.seed, seeds: options.seeds };
-    let sound_seeds = sound_seeds(options);
-    Ok(Tour { root, base: target.join("museum"), budget, sound_seeds, jobs })
+    Ok(Tour { root, base: target.join("museum"), budget, sound_budget: sound_budget(options, budget), jobs })
 }
 
-/// A part of the exhibits says little of the sound code, which CI explores by itself: it gets what each of them gets.
-fn sound_seeds(options: &Options) -> u32 {
+/// How much the sound code is explored beside exhibits that get `each`. A part of them needs to know only that it is sound
+/// where they are shown.
+fn sound_budget(options: &Options, each: Budget) -> Budget {
     let shows_all = options.only.is_none() && options.sample.is_none();
-    if shows_all { options.seeds.saturating_mul(SOUND_TIMES) } else { options.seeds }
+    match shows_all {
+        true => Budget { seeds: each.seeds.saturating_mul(SOUND_TIMES), ..each },
+        false => Budget { runs: each.runs.div_ceil(SOUND_PART), seeds: 1, ..each },
+    }
 }
 
 /// The worst verdict decides: what the user must repair first, then what we must, then what was missed.
@@ -171,17 +177,21 @@ mod tests {
     }
 
     #[test]
-    fn beside_all_exhibits_the_sound_code_gets_twice_the_seeds() {
+    fn beside_all_exhibits_the_sound_code_gets_twice_the_seeds_and_beside_some_a_part() {
         #[derive(clap::Parser)]
         struct Line {
             #[command(flatten)]
             options: Options,
         }
         let of = |line: &[&str]| {
-            let line = <Line as clap::Parser>::try_parse_from([&["museum"], line].concat()).unwrap();
-            sound_seeds(&line.options)
+            let options = <Line as clap::Parser>::try_parse_from([&["museum"], line].concat()).unwrap().options;
+            let each = Budget { runs: options.runs, seed: options.seed, seeds: options.seeds };
+            let sound = sound_budget(&options, each);
+            (sound.runs, sound.seeds)
         };
-        assert_eq!([&[][..], &["--seeds", "5"], &["--seeds", "5", "--sample", "2"]].map(of), [2, 10, 5]);
+        assert_eq!(of(&[]), (10_000, 2));
+        assert_eq!(of(&["--seeds", "5"]), (10_000, 10));
+        assert_eq!(of(&["--seeds", "5", "--sample", "2"]), (2_000, 1));
     }
 
     #[test]

@@ -24,8 +24,8 @@ pub struct Tour {
     pub base: PathBuf,
     /// How much each exhibit is explored.
     pub budget: Budget,
-    /// With how many seeds the sound code is explored, in the place of the budget's.
-    pub sound_seeds: u32,
+    /// How much the sound code is explored.
+    pub sound_budget: Budget,
     /// Workshops at once.
     pub jobs: NonZeroUsize,
 }
@@ -88,8 +88,7 @@ impl Tour {
     /// Works all edits out, so that a stale one is known at once.
     fn plan<'a>(&self, exhibits: &'a [Exhibit]) -> Result<VecDeque<Stop<'a>>, ExhibitError> {
         let read = |file: &str| fs::read_to_string(self.root.join(file));
-        let sound_budget = Budget { seeds: self.sound_seeds, ..self.budget };
-        let sound = Stop { place: 0, exhibit: None, changes: Changes::new(), budget: sound_budget };
+        let sound = Stop { place: 0, exhibit: None, changes: Changes::new(), budget: self.sound_budget };
         let stop = |(before, exhibit): (usize, &'a Exhibit)| {
             let changes = exhibit.apply(read)?;
             Ok(Stop { place: before + 1, exhibit: Some(exhibit), changes, budget: self.budget })
