@@ -123,11 +123,11 @@ fn is_put_while_the_payload_comes_in<'a>(facts: &Facts<'_>, course: &Course<'_>)
     });
     let (began, _) = states.next()?;
     let (whole, _) = states.find(|(_, state)| matches!(state, BlobState::Complete { .. }))?;
-    let number = course.puts.iter().position(|put| (began..whole).contains(&put.started))?;
-    let put = course.puts[number];
+    // The first put is that of `create`, and no progress.
+    let mut progress = course.puts.windows(2).map(|puts| (puts[0], puts[1]));
+    let (before, put) = progress.find(|(_, put)| (began..whole).contains(&put.started))?;
     // Its turn may have come before, and its snapshot late.
-    let asked = number.checked_sub(1).map_or(0, |before| course.puts[before].started);
-    let was_held_up = facts.delayed_ms(course.origin, &["put-start"], asked, put.started) > 0;
+    let was_held_up = facts.delayed_ms(course.origin, &["put-start"], before.started, put.started) > 0;
     (!was_held_up).then(|| Finding {
         kind: "progress is put while the payload comes in",
         at: put.started,
