@@ -1,7 +1,8 @@
 //! Two deploys, then the first one's payload again, from any node, up to three times.
 //!
-//! Simulates the night after a bad release; a rollback may ask for a restart. Fails when the nodes do not run the earlier tree, when the new row's hash is
-//! not that of the earlier payload, or when the row of what was rolled back is written to again.
+//! Simulates the night after a bad release; a rollback may ask for a restart. Fails when the nodes do not run the earlier
+//! tree, when the new row's hash is not that of the earlier payload, or when the row of what was rolled back is written to
+//! again.
 
 use crate::{
     check::NodeIndex,

@@ -166,7 +166,7 @@ kinds! {
     ClockJumpAt = "clock-jump-at", Workload;
     /// A node is late to know that the membership has changed.
     MembersLate = "members-late", Delay;
-    /// A node that leaves knows of it later than the others: whoever removes it may not reach it.
+    /// A node that leaves is late to know of that: whoever removes it may not reach it.
     LeaverLate = "leaver-late", Delay;
     /// A stranger comes to a node in this run.
     Stranger = "stranger", Death;

@@ -1,8 +1,8 @@
 //! Who is in the cluster: as the operator has it, and as each node knows it.
 //!
 //! The design claims to survive a membership that changes at any time, and that a node knows of it later than others: each
-//! node's news is a delay of its own, and that a node has left is, to itself, another one. Until it comes, the node knows the
-//! members that it knew before.
+//! node's news is a delay of its own, and what tells a node that it has left may take longer. Until it comes, the node knows
+//! the members that it knew before.
 
 use std::{cell::RefCell, collections::BTreeSet, rc::Rc, time::Duration};
 
