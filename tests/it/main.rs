@@ -7,11 +7,13 @@
 //! - `capsules` replays what once broke.
 //! - `exhibits` keeps the museum up to date with the code.
 //! - `blob_reads`, `install`, `load`, `restarts`, `big_operation` are parts of the logic at times and sizes of their own.
+//! - `archive` packs and unpacks: the vocabulary, and the rules of what an archive may hold.
 //! - `bad_frames` has a member send what is no frame.
 //! - `trace_lines` writes events as lines and reads them back.
 //! - `canaries` shows that each invariant can fail.
 //! - `snapshots` are what people read: a calm deploy, and every error.
 
+mod archive;
 mod bad_frames;
 mod big_operation;
 mod blob_reads;

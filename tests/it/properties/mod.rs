@@ -25,12 +25,12 @@ fn choices(most: usize) -> impl Strategy<Value = Vec<u32>> {
     proptest::collection::vec(prop_oneof![3 => Just(0), 1 => any::<u32>()], 0..most)
 }
 
-fn source(choices: Vec<u32>) -> Sequence {
+pub(crate) fn source(choices: Vec<u32>) -> Sequence {
     Sequence(choices.into_iter())
 }
 
 /// The same where no node dies: for stories that hold a part of a node in their hands.
-struct Immortal(Sequence);
+pub(crate) struct Immortal(pub(crate) Sequence);
 
 impl Source for Immortal {
     fn draw(&mut self, label: Label, bound: u32) -> u32 {
