@@ -60,6 +60,9 @@ const TOLD_TO_FAIL: [&str; 4] = ["extract", "install", "load", "restart"];
 /// What a deploy that fails behind a failed restart may blame: peers have outcomes, and so has the last put.
 const BEHIND_A_RESTART: [&str; 3] = ["restart", "replicate", "success"];
 
+/// Failures that no phase of the log tells.
+const FROM_OUTSIDE: [&str; 2] = ["origin_restarted", "store_refused"];
+
 fn failed_phases(row: &Row) -> impl Iterator<Item = &str> {
     let failed = row.event_log.iter().filter(|entry| entry.event == "phase" && entry.data["status"] == "error");
     failed.filter_map(|entry| entry.data["phase"].as_str())
@@ -69,10 +72,12 @@ fn failed_phases(row: &Row) -> impl Iterator<Item = &str> {
 /// have failed on peers that are ignored.
 fn blames_another_phase(row: &Row) -> Option<String> {
     let blamed = row.error.as_ref().and_then(|error| error["phase"].as_str());
-    // Nobody was left to tell that its origin had died in it.
-    let died = row.error.as_ref().is_some_and(|error| error["code"] == "origin_restarted");
+    // What comes from outside of any phase blames the one that the deploy had come to: nobody was left to tell that the
+    // origin had died, and the log is closed when the store refuses the end.
+    let is_from_outside =
+        row.error.as_ref().is_some_and(|error| FROM_OUTSIDE.iter().any(|code| error["code"] == *code));
     match (failed_phases(row).next(), blamed) {
-        (None, Some(phase)) if TOLD_TO_FAIL.contains(&phase) && !died => {
+        (None, Some(phase)) if TOLD_TO_FAIL.contains(&phase) && !is_from_outside => {
             Some(format!("the row blames the phase `{phase}`, and no phase of its log failed"))
         }
         (Some("restart"), Some(blamed)) if BEHIND_A_RESTART.contains(&blamed) => None,
