@@ -167,18 +167,18 @@ fn ended(facts: &Facts<'_>, node: NodeIndex, put: &Put) -> Option<At> {
     })
 }
 
-/// For how much longer than to `due` faults keep those who were reading the table of a node by then.
+/// For how much longer than to `due` faults keep those who were reading the table of a node by then: one reader may meet
+/// them all, one behind the other.
 fn read_under_way_ms(facts: &Facts<'_>, node: NodeIndex, from: At, due: At) -> u64 {
-    let due_ms = facts.at_ms(due);
-    let left = facts.faults_on(node, from, due).filter_map(|(at, entry)| {
+    let busy_until_ms = facts.faults_on(node, from, due).fold(0, |busy_until_ms, (at, entry)| {
         let takes_ms = match &entry.event {
             Event::Fault(Fault::Delayed { what, ms }) if READ_DELAYS.contains(&&**what) => *ms,
             Event::Fault(fault) if fault.failed() == Some("get-refused") => PAUSE_AFTER_REFUSAL_MS,
-            _ => return None,
+            _ => return busy_until_ms,
         };
-        (facts.at_ms(at) + takes_ms).checked_sub(due_ms)
+        facts.at_ms(at).max(busy_until_ms) + takes_ms
     });
-    left.sum()
+    busy_until_ms.saturating_sub(facts.at_ms(due))
 }
 
 /// What faults cost those who read the table of a node: a read that is refused is tried again after a pause.
