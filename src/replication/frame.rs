@@ -96,6 +96,20 @@ pub enum Frame<'a> {
     Closing(String),
 }
 
+/// What the rest of a frame takes, as a rule; one that takes more is encoded too, by growing.
+const BESIDE_PAYLOAD_BYTES: usize = 256;
+
+impl Frame<'_> {
+    /// The bytes that it carries for others.
+    fn payload(&self) -> &[u8] {
+        match self {
+            Self::Row { value: bytes, .. } | Self::BlobChunk { bytes, .. } | Self::Note { bytes, .. } => bytes,
+            Self::OperationPart(bytes) | Self::Answer(bytes) => bytes,
+            _ => &[],
+        }
+    }
+}
+
 /// Why a connection cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum FrameError {
@@ -144,7 +158,8 @@ fn decoder() -> LengthDelimitedCodec {
 
 /// The encoded frame.
 pub fn encode(frame: &Frame<'_>) -> Bytes {
-    postcard::to_stdvec(frame).expect("frames hold nothing that postcard cannot encode").into()
+    let room = Vec::with_capacity(frame.payload().len() + BESIDE_PAYLOAD_BYTES);
+    postcard::to_extend(frame, room).expect("frames hold nothing that postcard cannot encode").into()
 }
 
 /// The frame that `bytes` encode.
