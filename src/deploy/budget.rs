@@ -38,3 +38,17 @@ impl Budget {
         self.timeout
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_that_is_not_counted_moves_the_deadline_by_its_length_at_least() {
+        let wait = Duration::from_millis(4);
+        let budget = Budget::starting_now(Duration::from_secs(10));
+        let later = budget.not_counting_since(Instant::now() - wait);
+        assert!(later.deadline() >= budget.deadline() + wait);
+        assert_eq!(later.timeout(), budget.timeout());
+    }
+}

@@ -1,6 +1,6 @@
 //! Which package manager a node takes, and what is told of it.
 
-use std::io;
+use std::{io, time::Duration};
 
 use drydock::{
     check::{Event, NodeIndex, Trace},
@@ -143,4 +143,46 @@ fn a_custom_command_runs_in_a_shell_and_is_told_by_its_program() {
         _ => None,
     });
     assert_eq!(managers.collect::<Vec<_>>(), ["yarn"]);
+}
+
+#[test]
+fn a_manager_that_is_there_and_cannot_be_started_is_not_taken_for_one_that_is_not_there() {
+    let story = async move |cluster: Cluster| {
+        cluster.script(|_, command| match &*command.program {
+            "pnpm" => Err(io::ErrorKind::PermissionDenied.into()),
+            _ => Ok(scripts::printing(&[], ExitStatus::Code(0))),
+        });
+        let managers = json!({ "packageManager": { "name": "pnpm", "onFail": "warn" } });
+        cluster.deploy(ORIGIN, cluster.component().with_manifest("devEngines", managers)).await
+    };
+    let (answer, report) = tell(&cluster_of(1), Calm, story);
+    let message = answer.unwrap_err()["message"].to_string();
+    assert!(message.contains("`pnpm install` cannot be run: permission denied"), "{message}");
+    assert!(ran(&report.trace).is_empty());
+}
+
+/// What comes of a package whose packer takes so long; two minutes are given to it.
+fn deploy_package_that_takes(seconds: u64) -> Answer {
+    let story = async move |cluster: Cluster| {
+        let archive = cluster.next_archive();
+        cluster.script(move |_, command| {
+            let mut script = scripts::printing(&[], ExitStatus::Code(0));
+            if command.args.first().is_some_and(|arg| arg == "pack") {
+                script.last_pause = Duration::from_secs(seconds);
+                script.files = vec![("left-pad-1.3.0.tgz".to_owned(), archive.clone())];
+            }
+            Ok(script)
+        });
+        let package = cluster.component().packed("left-pad", 1).with("install_timeout", 120_000);
+        cluster.deploy(ORIGIN, package).await
+    };
+    tell(&cluster_of(1), Calm, story).0
+}
+
+#[test]
+fn a_packer_has_the_time_that_an_install_has() {
+    let answer = deploy_package_that_takes(119);
+    assert!(answer.is_ok(), "{answer:?}");
+    let message = deploy_package_that_takes(121).unwrap_err()["message"].to_string();
+    assert!(message.contains("was ended at its time limit of 120 s"), "{message}");
 }

@@ -1,0 +1,103 @@
+//! Builds that go live one after the other on a disk that fails: what is live is one of them, and known.
+
+use drydock::{
+    check::NodeIndex,
+    deploy::{
+        row::Deployment,
+        slots::{ProjectName, Slots, SwapError, live_build, swap},
+    },
+    env::{Disk, Env},
+    sim::{
+        choice::{Kind, Label, Replay},
+        cluster::Cluster,
+        disk::SimDisk,
+    },
+};
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::story::{cluster_of, tell};
+
+const NODE: NodeIndex = NodeIndex(0);
+
+/// The steps of two builds that go live, each of which a disk may refuse.
+const STEPS_MAX: u32 = 60;
+
+fn hello() -> ProjectName {
+    ProjectName::parse("hello").unwrap()
+}
+
+/// The places of the build with this stamp.
+fn slots(stamp: u64) -> Slots {
+    let row = json!({
+        "deployment_id": Uuid::from_u128(u128::from(stamp)), "project": "hello", "status": "loading", "origin_node": "n1",
+        "started_at": 1, "stamp": stamp,
+    });
+    Slots::new(&serde_json::from_value::<Deployment>(row).unwrap())
+}
+
+/// Stages a build; a disk that fails is asked again.
+async fn stage(disk: &SimDisk, slots: &Slots) {
+    while disk.create_dir_all(&slots.staged).await.is_err() {}
+}
+
+/// The stamp of what is live, of a disk that may fail once.
+async fn live(disk: &SimDisk) -> Option<u64> {
+    let live = match live_build(disk, &hello()).await {
+        Err(_) => live_build(disk, &hello()).await,
+        live => live,
+    };
+    live.unwrap().map(|build| build.stamp)
+}
+
+/// Lets builds go live one after the other while the disk refuses one step; of each, how it went and what was live then.
+fn go_live(stamps: &'static [u64], refused: u32) -> Vec<(Result<(), SwapError>, Option<u64>)> {
+    let story = async move |cluster: Cluster| {
+        let disk = cluster.env(NODE).disk().clone();
+        let mut went = Vec::new();
+        for stamp in stamps {
+            let slots = slots(*stamp);
+            stage(&disk, &slots).await;
+            let swapped = swap(&disk, &slots).await;
+            went.push((swapped, live(&disk).await));
+        }
+        went
+    };
+    let failing = [(Label { kind: Kind::DiskFails, node: Some(NODE), occurrence: refused }, 1)].into();
+    tell(&cluster_of(1), Replay(failing), story).0
+}
+
+#[test]
+fn what_is_live_after_a_swap_is_what_it_says() {
+    let mut refusals = 0;
+    for refused in 0..STEPS_MAX {
+        let mut before = None;
+        for (stamp, (swapped, live)) in [1, 2].into_iter().zip(go_live(&[1, 2], refused)) {
+            match swapped {
+                Ok(()) => assert_eq!(live, Some(stamp), "step {refused}"),
+                Err(SwapError::Disk { .. }) => {
+                    refusals += 1;
+                    assert_eq!(live, before, "step {refused}");
+                }
+                Err(error) => panic!("step {refused}: {error}"),
+            }
+            before = live;
+        }
+    }
+    assert!(refusals > 10, "{refusals}");
+}
+
+#[test]
+fn a_build_that_goes_live_again_and_fails_leaves_nothing_live_that_is_not_whole() {
+    for refused in 0..STEPS_MAX {
+        let went = go_live(&[1, 1], refused);
+        let (again, live) = &went[1];
+        assert!(again.is_err() || *live == Some(1), "step {refused}");
+    }
+}
+
+#[test]
+fn an_older_build_never_goes_live() {
+    let went = go_live(&[2, 1], u32::MAX);
+    assert!(matches!(went[1], (Err(SwapError::Superseded { by }), Some(2)) if by == Uuid::from_u128(2)), "{went:?}");
+}
