@@ -1,12 +1,13 @@
 //! Operations that do not fit a frame.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use drydock::{
     check::NodeIndex,
     replication::operations,
-    sim::{choice::Calm, cluster::Cluster},
+    sim::{choice::Calm, cluster::Cluster, component::Component, run::Params},
 };
+use serde_json::json;
 
 use crate::story::{cluster_of, tell};
 
@@ -31,4 +32,18 @@ fn an_operation_of_many_frames_arrives_whole() {
         let answer = answer_to(bytes);
         assert!(answer.contains("bad_operation"), "{bytes} bytes: {answer}");
     }
+}
+
+#[test]
+fn a_payload_of_many_frames_travels_in_its_operation() {
+    let story = async move |cluster: Cluster| {
+        cluster.set("replication.databases", json!(["data"]));
+        let answer = cluster.deploy(NodeIndex(0), cluster.component()).await;
+        cluster.settle().await;
+        answer
+    };
+    let params = Params { nodes: 3, component: Arc::new(Component::large(3)) };
+    let (answer, report) = tell(&params, Calm, story);
+    assert_eq!(answer.expect("nothing fails")["succeeded"], 2);
+    assert_eq!(report.violation().map(ToString::to_string), None);
 }

@@ -131,6 +131,17 @@ fn a_manager_that_fails_has_failed_for_good_only_if_on_fail_says_so() {
 }
 
 #[test]
+fn a_manifest_may_say_much_beside_its_managers() {
+    let story = async move |cluster: Cluster| {
+        let managers = json!({ "packageManager": { "name": "yarn" }, "why": "x".repeat(512 * 1024) });
+        cluster.deploy(ORIGIN, cluster.component().with_manifest("devEngines", managers)).await
+    };
+    let (answer, report) = tell(&cluster_of(1), Calm, story);
+    assert!(answer.is_ok(), "{answer:?}");
+    assert_eq!(ran(&report.trace), ["yarn install"]);
+}
+
+#[test]
 fn a_custom_command_runs_in_a_shell_and_is_told_by_its_program() {
     let story = async move |cluster: Cluster| {
         cluster.deploy(ORIGIN, cluster.component().with("install_command", "CI=1 /opt/bin/yarn --immutable")).await
