@@ -96,20 +96,6 @@ pub enum Frame<'a> {
     Closing(String),
 }
 
-/// What the rest of a frame takes, as a rule; one that takes more is encoded too, by growing.
-const BESIDE_PAYLOAD_BYTES: usize = 256;
-
-impl Frame<'_> {
-    /// The bytes that it carries for others.
-    fn payload(&self) -> &[u8] {
-        match self {
-            Self::Row { value: bytes, .. } | Self::BlobChunk { bytes, .. } | Self::Note { bytes, .. } => bytes,
-            Self::OperationPart(bytes) | Self::Answer(bytes) => bytes,
-            _ => &[],
-        }
-    }
-}
-
 /// Why a connection cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum FrameError {
@@ -158,8 +144,24 @@ fn decoder() -> LengthDelimitedCodec {
 
 /// The encoded frame.
 pub fn encode(frame: &Frame<'_>) -> Bytes {
-    let room = Vec::with_capacity(frame.payload().len() + BESIDE_PAYLOAD_BYTES);
-    postcard::to_extend(frame, room).expect("frames hold nothing that postcard cannot encode").into()
+    let room = match payload(frame).len() {
+        0 => 0,
+        bytes => bytes + BESIDE_PAYLOAD_BYTES,
+    };
+    let encoded = postcard::to_extend(frame, Vec::with_capacity(room));
+    encoded.expect("frames hold nothing that postcard cannot encode").into()
+}
+
+/// What a frame takes beside its payload, as a rule; one that takes more is encoded too, by growing.
+const BESIDE_PAYLOAD_BYTES: usize = 256;
+
+/// The bytes that a frame carries for others.
+fn payload<'a>(frame: &Frame<'a>) -> &'a [u8] {
+    match frame {
+        Frame::Row { value: bytes, .. } | Frame::BlobChunk { bytes, .. } | Frame::Note { bytes, .. } => bytes,
+        Frame::OperationPart(bytes) | Frame::Answer(bytes) => bytes,
+        _ => &[],
+    }
 }
 
 /// The frame that `bytes` encode.

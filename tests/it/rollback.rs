@@ -31,7 +31,9 @@ fn bring_back_replaced() -> Answer {
         env.blobs().complete(blob).await.unwrap();
         let mut back = cluster.component().with("rollback_from", json!(id));
         back.brings_back = Some(0);
-        cluster.deploy(N1, back).await
+        let answer = cluster.deploy(N1, back).await;
+        cluster.settle().await;
+        answer
     };
     tell(&cluster_of(2), Calm, story).0
 }

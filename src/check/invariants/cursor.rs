@@ -26,9 +26,8 @@ fn check(facts: &Facts<'_>) -> Judgement {
         let Some(node) = entry.node else { continue };
         match &entry.event {
             Event::CursorSaved { of, position } => inquiry.look(|| cluster.passed(at, node, *of, *position)),
-            // It was safe: what its device did to it later is no fault of the cursor's.
-            Event::Blob { .. } if facts.is_damage(at) => {}
-            event => cluster.take(node, event),
+            Event::Blob { id, .. } if facts.is_damage(at) => cluster.lose(at, node, *id),
+            event => cluster.take(at, node, event),
         }
     }
     inquiry.done()
@@ -40,22 +39,40 @@ struct Cluster {
     committed: BTreeMap<(NodeIndex, Key, Version), Rc<Record>>,
     logs: BTreeMap<NodeIndex, Vec<(Key, Version)>>,
     rows: BTreeMap<(NodeIndex, Key), Rc<Record>>,
+    /// What nodes have of blobs; that a device damaged one is left out.
     blobs: BTreeMap<(NodeIndex, BlobId), BlobState>,
+    /// Where a device last damaged a whole blob.
+    damaged: BTreeMap<(NodeIndex, BlobId), At>,
+    /// Where a version last came to a node.
+    came: BTreeMap<(NodeIndex, Key, Version), At>,
+    /// Where a node began to hear of another, link by link.
+    heard: BTreeMap<(NodeIndex, NodeIndex), Vec<At>>,
     /// Up to where a log is known to be safe on a node.
     safe: BTreeMap<(NodeIndex, NodeIndex), Position>,
 }
 
 impl Cluster {
-    fn take(&mut self, node: NodeIndex, event: &Event) {
+    /// What was safe stays so: what its device does to it later is no fault of the cursor's.
+    fn lose(&mut self, at: At, node: NodeIndex, id: BlobId) {
+        if matches!(self.blobs.get(&(node, id)), Some(BlobState::Complete { .. })) {
+            self.damaged.insert((node, id), at);
+        }
+    }
+
+    fn take(&mut self, at: At, node: NodeIndex, event: &Event) {
         match event {
             Event::PutCommitted { record, .. } => {
                 let label = (node, record.key.clone(), record.version.clone());
                 self.committed.insert(label, Rc::clone(record));
                 self.rows.insert((node, record.key.clone()), Rc::clone(record));
             }
-            Event::Replicated { record, taken: true } => {
-                self.rows.insert((node, record.key.clone()), Rc::clone(record));
+            Event::Replicated { record, taken } => {
+                self.came.insert((node, record.key.clone(), record.version.clone()), at);
+                if *taken {
+                    self.rows.insert((node, record.key.clone()), Rc::clone(record));
+                }
             }
+            Event::Hears { of, .. } => self.heard.entry((node, *of)).or_default().push(at),
             Event::Logged { key, version } => {
                 self.logs.entry(node).or_default().push((key.clone(), version.clone()));
             }
@@ -95,6 +112,16 @@ impl Cluster {
         let blob = record.blob.filter(|blob| shown.blob == Some(*blob))?;
         let state = self.blobs.get(&(node, blob)).unwrap_or(&BlobState::Missing);
         let safe = matches!(state, BlobState::Complete { .. } | BlobState::Failed { .. });
+        let safe = safe || self.was_whole(node, of, blob, &(node, key.clone(), version.clone()));
         (!safe).then(|| format!("{}, and not durable", Event::Blob { id: blob, state: state.clone() }))
+    }
+
+    /// Was the blob whole while the link was in use that a version came by, and did a device damage it since?
+    fn was_whole(&self, node: NodeIndex, of: NodeIndex, blob: BlobId, version: &(NodeIndex, Key, Version)) -> bool {
+        let (Some(damaged), Some(came)) = (self.damaged.get(&(node, blob)), self.came.get(version)) else {
+            return false;
+        };
+        let links = self.heard.get(&(node, of)).map_or(&[][..], Vec::as_slice);
+        links.iter().rfind(|link| *link < came).is_some_and(|link| link < damaged)
     }
 }

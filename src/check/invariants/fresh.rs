@@ -167,18 +167,21 @@ fn ended(facts: &Facts<'_>, node: NodeIndex, put: &Put) -> Option<At> {
     })
 }
 
-/// For how much longer than to `due` faults keep those who were reading the table of a node by then: one reader may meet
-/// them all, one behind the other.
+/// For how much longer than to `due` faults keep a reader who was reading the table of a node by then: it is busy with one
+/// read, whose refusal is answered late too, and is in a pause behind that.
 fn read_under_way_ms(facts: &Facts<'_>, node: NodeIndex, from: At, due: At) -> u64 {
-    let busy_until_ms = facts.faults_on(node, from, due).fold(0, |busy_until_ms, (at, entry)| {
-        let takes_ms = match &entry.event {
-            Event::Fault(Fault::Delayed { what, ms }) if READ_DELAYS.contains(&&**what) => *ms,
-            Event::Fault(fault) if fault.failed() == Some("get-refused") => PAUSE_AFTER_REFUSAL_MS,
-            _ => return busy_until_ms,
+    let mut taken_ms: BTreeMap<u64, BTreeMap<&str, u64>> = BTreeMap::new();
+    for (at, entry) in facts.faults_on(node, from, due) {
+        let (what, ms) = match &entry.event {
+            Event::Fault(Fault::Delayed { what, ms }) if READ_DELAYS.contains(&&**what) => (&**what, *ms),
+            Event::Fault(fault) if fault.failed() == Some("get-refused") => ("get-refused", PAUSE_AFTER_REFUSAL_MS),
+            _ => continue,
         };
-        facts.at_ms(at).max(busy_until_ms) + takes_ms
-    });
-    busy_until_ms.saturating_sub(facts.at_ms(due))
+        let longest = taken_ms.entry(facts.at_ms(at)).or_default().entry(what).or_default();
+        *longest = ms.max(*longest);
+    }
+    let until_ms = taken_ms.into_iter().map(|(at_ms, taken)| at_ms + taken.into_values().sum::<u64>());
+    until_ms.max().unwrap_or(0).saturating_sub(facts.at_ms(due))
 }
 
 /// What faults cost those who read the table of a node: a read that is refused is tried again after a pause.
