@@ -1,6 +1,6 @@
 //! Canaries: each invariant holds of a calm run, and breaks when one thing in that run's trace is another.
 
-use std::rc::Rc;
+use std::{rc::Rc, slice};
 
 use drydock::{
     check::{Death, DeployFacts, Entry, Event, Judgement, NodeFinal, NodeIndex, Trace, TreeDigest, invariants, judge},
@@ -446,6 +446,29 @@ fn every_invariant_breaks_when_one_thing_is_another() {
         let violation = judged(trace, canary.invariant).violation;
         assert_eq!(violation.map(|violation| violation.invariant), Some(canary.invariant), "{}", canary.invariant);
     }
+}
+
+#[test]
+fn a_breach_of_liveness_tells_on_whom_it_waits() {
+    let setup = setup(WorldKind::Sim);
+    let why = |invariant, breaks: fn(&mut Vec<Entry>)| {
+        let mut trace = calm(&setup, "deploy");
+        breaks(&mut trace);
+        judged(trace, invariant).violation.expect("it is broken").to_string()
+    };
+    let lost = why("CONV", |trace| edit_final(trace, N3, |last| last.rows.clear()));
+    assert!(lost.contains("n3 waits for n1, which it last asked for its rows at 0 ms"), "{lost}");
+    let behind = why("TERM", |trace| {
+        for entry in trace.iter_mut().filter(|entry| entry.node == Some(N3)) {
+            edit_ends(slice::from_mut(entry), |row| row["status"] = json!("replicating"));
+        }
+    });
+    assert!(behind.contains("n1 has ended it as `success`, and n3 waits for n1, which it last asked"), "{behind}");
+    let open = why("TERM", |trace| {
+        trace.remove(answered(trace) - 1);
+        edit_ends(trace, |row| row["status"] = json!("replicating"));
+    });
+    assert!(open.contains("it waits for n1, which told phase \"success\" of it (\"done\") last"), "{open}");
 }
 
 #[test]

@@ -51,7 +51,7 @@ async fn live(disk: &SimDisk) -> Option<u64> {
     let live = twice_at_most(async || live_build(disk, &hello()).await).await?;
     let kept = slots(live.stamp).kept();
     let found = twice_at_most(async || disk.metadata(&kept).await).await;
-    assert_eq!(found.expect("what is live is there").kind, EntryKind::Directory);
+    assert_eq!(found.expect("what is live is there").kind, EntryKind::Dir);
     Some(live.stamp)
 }
 

@@ -136,13 +136,15 @@ impl End<'_> {
 
     /// What is not whole never will be.
     fn is_absent<'f>(&self) -> Option<Finding<'f>> {
-        let Self { node, blob, last, .. } = self;
+        let Self { facts, node, record, blob, last, .. } = self;
         let state = last.blobs.get(blob).unwrap_or(&BlobState::Missing);
         let told = is_whole(state) || matches!(state, BlobState::Failed { .. });
         (!told).then(|| {
+            let source = facts.node_named(record.version.node.as_str()).filter(|source| source != node);
             let why = format!(
-                "by the end of the run the blob of a row on {node} is neither whole nor recorded as failed: {}",
-                Event::Blob { id: *blob, state: state.clone() }
+                "by the end of the run the blob of a row on {node} is neither whole nor recorded as failed: {}{}",
+                Event::Blob { id: *blob, state: state.clone() },
+                source.map(|source| format!("; {}", facts.waits_for_rows(*node, source))).unwrap_or_default()
             );
             self.finding("a row names a blob that never came", why)
         })

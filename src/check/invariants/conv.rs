@@ -55,7 +55,11 @@ fn row_differs<'a>(facts: &Facts<'_>, node: NodeIndex, record: &Record, other: N
         kind: "a peer shows another version at the end",
         at,
         node: Some(other),
-        why: format!("at the end {node} shows version {} of its row, but {other} shows {shows}", record.version),
+        why: format!(
+            "at the end {node} shows version {} of its row, but {other} shows {shows}; {}",
+            record.version,
+            facts.waits_for_rows(other, node)
+        ),
         witnesses: vec![],
     })
 }

@@ -36,8 +36,9 @@ fn check(facts: &Facts<'_>) -> Judgement {
                     at: shown.at,
                     node: Some(*node),
                     why: format!(
-                        "by the end of the run a row on {node} has not ended; since then its status is `{}`",
-                        shown.row.status
+                        "by the end of the run a row on {node} has not ended; since then its status is `{}`; {}",
+                        shown.row.status,
+                        facts.waits_for_end(*node, &record.key, &shown.row)
                     ),
                     witnesses: vec![],
                 })

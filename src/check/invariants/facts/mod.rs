@@ -5,6 +5,7 @@ mod membership;
 mod places;
 mod processes;
 mod row;
+mod waits;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
