@@ -19,10 +19,17 @@ pub(super) const SCENARIO: Scenario = Scenario {
 async fn tell(cluster: Cluster) {
     let origin = NodeIndex(0);
     let mut leaving = cluster.component();
-    leaving.leaves_after = Some(cluster.choose_from(&[700, 0, 1, 10_000, 1 << 30]));
+    let places = [Some(700), Some(0), Some(1), Some(10_000), Some(1 << 30), None, None, None];
+    let byte = cluster.choose_from(&places);
+    leaving.leaves_after = Some(byte.unwrap_or_else(|| any_byte(&cluster)));
     let _ = cluster.deploy(origin, leaving).await;
     let mut hanging_up = cluster.component();
     hanging_up.hangs_up_after = cluster.choose_from(&[None, Some(2), Some(3), Some(5), Some(9)]);
     let _ = cluster.deploy(origin, hanging_up).await;
     cluster.settle().await;
+}
+
+/// Any byte of a small upload, or one behind its end.
+pub(super) fn any_byte(cluster: &Cluster) -> u64 {
+    cluster.choose(1 << 17).into()
 }

@@ -13,6 +13,7 @@ use futures_util::{
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
+use super::client_leaves::any_byte;
 use crate::{
     check::NodeIndex,
     deploy::retention::{PAYLOAD_BYTES_MAX, PAYLOADS_KEPT},
@@ -130,7 +131,7 @@ fn with_options(cluster: &Cluster, deploy: Deploy) -> Deploy {
         9 => deploy.with_manifest("devEngines", json!({ "packageManager": { "name": "pnpm", "onFail": "warn" } })),
         _ => deploy,
     };
-    deploy.leaves_after = cluster.choose_from(&[None, None, None, None, None, None, None, Some(20_000)]);
+    deploy.leaves_after = (cluster.choose(8) == 7).then(|| any_byte(cluster));
     deploy.hangs_up_after = cluster.choose_from(&[None, None, None, None, None, None, None, Some(4)]);
     deploy.with("ignore_replication_errors", cluster.choose(6) == 5)
 }
