@@ -250,7 +250,8 @@ pub async fn refuse_older(disk: &impl Disk, slots: &Slots) -> Result<Option<Buil
 }
 
 /// Makes the staged build live in the place of the previous one, which stays until [`clear`] lets it go. The live path
-/// leads to a whole build at every instant, and after a crash at any point.
+/// leads to a whole build at every instant, and after a crash at any point. Of a build that is live already this is not so: its
+/// own place is cleared before it is filled anew. An origin asks each peer once.
 ///
 /// # Errors
 /// The previous build is live then, but for [`SwapError::NotDurable`].

@@ -15,7 +15,7 @@ use crate::{
 pub(super) const CURSOR: Invariant = Invariant {
     name: "CURSOR",
     sentence: "a resume cursor never passes a row that is not committed, nor a blob that is neither complete, nor let go \
-               by a newer version, nor recorded as failed for good",
+               by a newer version, nor recorded as failed for good, nor lost by its device behind the cursor",
     check,
 };
 
