@@ -3,7 +3,9 @@
 use std::{rc::Rc, slice};
 
 use drydock::{
-    check::{Death, DeployFacts, Entry, Event, Judgement, NodeFinal, NodeIndex, Trace, TreeDigest, invariants, judge},
+    check::{
+        Death, DeployFacts, Entry, Event, Fault, Judgement, NodeFinal, NodeIndex, Trace, TreeDigest, invariants, judge,
+    },
     env::{BlobState, Draft, Journal, Port, Record},
     search::setup::Setup,
     sim::{choice::Calm, run::WorldKind},
@@ -469,6 +471,41 @@ fn a_breach_of_liveness_tells_on_whom_it_waits() {
         edit_ends(trace, |row| row["status"] = json!("replicating"));
     });
     assert!(open.contains("it waits for n1, which told phase \"success\" of it (\"done\") last"), "{open}");
+}
+
+#[test]
+fn a_cursor_may_pass_a_blob_that_its_device_lost_but_none_that_comes_anew() {
+    let setup = setup(WorldKind::Sim);
+    let mut trace = calm(&setup, "deploy");
+    let is_save = |entry: &Entry| entry.node == Some(N3) && matches!(entry.event, Event::CursorSaved { of: N1, .. });
+    let last = trace.iter().rposition(is_save).expect("a calm run has one");
+    let mut place = 0..;
+    trace.retain(|entry| place.next() == Some(last) || !is_save(entry));
+    let save = trace.iter().position(is_save).expect("it was kept");
+    let again = trace[..save].iter().rfind(|entry| match &entry.event {
+        Event::Replicated { record, .. } => entry.node == Some(N3) && record.blob.is_some(),
+        _ => false,
+    });
+    let again = again.expect("a calm run has one").event.clone();
+    let Event::Replicated { record, .. } = &again else { unreachable!("found as one") };
+    let id = record.blob.expect("found with one");
+    let lost = [
+        Event::Fault(Fault::Failed { what: "blob-damaged".into() }),
+        Event::Blob { id, state: BlobState::Missing },
+        Event::Blob { id, state: BlobState::Writing { bytes: 0 } },
+    ];
+    let judged_with = |events: Vec<Event>| {
+        let mut trace = trace.clone();
+        for event in events.into_iter().rev() {
+            insert(&mut trace, save, N3, event);
+        }
+        judged(trace, "CURSOR").violation
+    };
+    assert_eq!(judged_with(lost.to_vec()), None);
+    let anew = [Event::Hears { of: N1, link: 2 }, again];
+    assert!(judged_with([&lost[..], &anew[..]].concat()).is_some());
+    // Without damage a blob that is under way is no blob.
+    assert!(judged_with(lost[2..].to_vec()).is_some());
 }
 
 #[test]
