@@ -158,6 +158,12 @@ kinds! {
     PartitionWho = "partition-who", Workload;
     /// For how much longer than a second.
     PartitionTime = "partition-time", Delay;
+    /// A node is paused as a whole in the life that begins now.
+    Pause = "pause", Death;
+    /// At which of its steps; see [`step`].
+    PauseAt = "pause-at", Workload;
+    /// For how long; see [`pause_ms`].
+    PauseTime = "pause-time", Workload;
     /// A node's clock is wrong from the beginning of a life on; see [`skew_ms`].
     ClockSkew = "clock-skew", Condition;
     /// It jumps in that life: so far from the true time.
@@ -198,6 +204,14 @@ pub const DELAY_BOUND: u32 = DELAYS_MS.len() as u32;
 /// The delay that a choice stands for.
 pub fn delay_ms(value: u32) -> u64 {
     DELAYS_MS[value as usize % DELAYS_MS.len()]
+}
+
+/// The bound of a choice of a pause's length.
+pub const PAUSE_BOUND: u32 = DELAY_BOUND - 1;
+
+/// The length of a pause: as long as delays are, and a millisecond at least.
+pub fn pause_ms(value: u32) -> u64 {
+    delay_ms(1 + value % PAUSE_BOUND)
 }
 
 /// How far clocks are from the true time, in milliseconds: less than what lies between two deploys, more than a deploy, and

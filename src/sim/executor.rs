@@ -219,13 +219,22 @@ impl Executor {
         let tasks = &self.tasks;
         let mut ready = self.ready.tasks.lock().expect("no poll panics while it holds the lock");
         ready.retain(|&id| tasks[id as usize].future.is_some());
+        let lives = self.world.lives();
+        let runs = |id: &u32| !tasks[*id as usize].node.is_some_and(|node| lives.is_paused(node));
+        if !lives.any_paused() {
+            return self.pick(&ready).map(|index| ready.remove(index));
+        }
+        let (places, running): (Vec<usize>, Vec<u32>) =
+            ready.iter().copied().enumerate().filter(|(_, id)| runs(id)).unzip();
+        self.pick(&running).map(|index| ready.remove(places[index]))
+    }
+
+    /// The place of the one that goes next.
+    fn pick(&self, ready: &[u32]) -> Option<usize> {
         match ready.len() {
             0 => None,
-            1 => ready.pop(),
-            _ => {
-                let index = self.world.pick_task(&ready);
-                Some(ready.remove(index))
-            }
+            1 => Some(0),
+            _ => Some(self.world.pick_task(ready)),
         }
     }
 

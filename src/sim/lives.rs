@@ -6,24 +6,36 @@
 //!
 //! Nor does it claim that a connection lasts: from some step on the packets between a node and another may vanish for a
 //! while, one way or both. Nothing is sent again, so the connections that lost some are silent from then on (half open).
+//!
+//! Nor that a node runs on: it may be stopped as a whole (its process is, or the machine under it), and go on a minute later
+//! where it was. Meanwhile its sockets take what comes, its children run, and all its timers fire late, together.
 
-use std::cell::{Cell, RefCell};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+};
 
 use crate::{
     check::{Death, NodeIndex},
     env::Pulse,
 };
 
-type OnDeath = Box<dyn Fn(NodeIndex, Death)>;
-type OnPartition = Box<dyn Fn(NodeIndex)>;
+/// Carries out what befalls nodes.
+pub trait Fates {
+    /// A node has died, in this manner.
+    fn die(&self, node: NodeIndex, death: Death);
+    /// It begins to lose packets.
+    fn lose_packets(&self, node: NodeIndex);
+    /// It is paused, and has to be resumed.
+    fn pause(&self, node: NodeIndex);
+}
 
 /// All lives of a run.
 pub struct Lives {
     nodes: Vec<Life>,
     healed: Cell<bool>,
     heals: Pulse,
-    on_death: RefCell<Option<OnDeath>>,
-    on_partition: RefCell<Option<OnPartition>>,
+    fates: RefCell<Option<Rc<dyn Fates>>>,
 }
 
 /// What happens at a step of a life.
@@ -33,6 +45,8 @@ pub enum Turn {
     Death,
     /// Packets are lost from now on.
     Partition,
+    /// Nothing of it runs from the end of this step on.
+    Pause,
     /// Its clock shows another time from now on.
     ClockJump {
         /// How far it is from the true time then, milliseconds.
@@ -43,6 +57,7 @@ pub enum Turn {
 #[derive(Default)]
 struct Life {
     over: Cell<bool>,
+    paused: Cell<bool>,
     /// What happens after so many steps more.
     fuses: RefCell<Vec<(Turn, u32)>>,
     ended_before: Cell<u16>,
@@ -55,21 +70,28 @@ impl Lives {
             nodes: (0..nodes).map(|_| Life::default()).collect(),
             healed: Cell::new(false),
             heals: Pulse::default(),
-            on_death: RefCell::default(),
-            on_partition: RefCell::default(),
+            fates: RefCell::default(),
         }
     }
 
-    /// Calls `on_death` with each node that dies, and how; `on_partition` with each that begins to lose
-    /// packets.
-    pub fn watch(&self, on_death: impl Fn(NodeIndex, Death) + 'static, on_partition: impl Fn(NodeIndex) + 'static) {
-        *self.on_death.borrow_mut() = Some(Box::new(on_death));
-        *self.on_partition.borrow_mut() = Some(Box::new(on_partition));
+    /// Lets `fates` carry out what befalls nodes.
+    pub fn watch(&self, fates: impl Fates + 'static) {
+        *self.fates.borrow_mut() = Some(Rc::new(fates));
     }
 
     /// Is the node alive?
     pub fn is_alive(&self, node: NodeIndex) -> bool {
         !self.life(node).over.get()
+    }
+
+    /// Is it paused? Its tasks wait for as long as it is. A stranger never is.
+    pub fn is_paused(&self, node: NodeIndex) -> bool {
+        self.nodes.get(usize::from(node.0)).is_some_and(|life| life.paused.get())
+    }
+
+    /// Is any?
+    pub fn any_paused(&self) -> bool {
+        self.nodes.iter().any(|life| life.paused.get())
     }
 
     /// How many lives of the node have ended.
@@ -96,6 +118,7 @@ impl Lives {
 
     pub(super) fn begin(&self, node: NodeIndex) {
         self.life(node).over.set(false);
+        self.resume(node);
         self.life(node).fuses.borrow_mut().clear();
     }
 
@@ -118,20 +141,37 @@ impl Lives {
         let life = self.life(node);
         life.fuses.borrow_mut().clear();
         let ends = !life.over.replace(true);
+        life.paused.set(false);
         life.ended_before.set(life.ended_before.get() + u16::from(ends));
         ends
     }
 
     pub(super) fn lose_packets(&self, node: NodeIndex) {
-        if let Some(on_partition) = &*self.on_partition.borrow() {
-            on_partition(node);
+        if let Some(fates) = self.fates() {
+            fates.lose_packets(node);
         }
     }
 
-    pub(super) fn tell(&self, node: NodeIndex, death: Death) {
-        if let Some(on_death) = &*self.on_death.borrow() {
-            on_death(node, death);
+    /// Pauses a node that can be resumed.
+    pub(super) fn pause(&self, node: NodeIndex) {
+        if let Some(fates) = self.fates() {
+            self.life(node).paused.set(true);
+            fates.pause(node);
         }
+    }
+
+    pub(super) fn resume(&self, node: NodeIndex) {
+        self.life(node).paused.set(false);
+    }
+
+    pub(super) fn tell(&self, node: NodeIndex, death: Death) {
+        if let Some(fates) = self.fates() {
+            fates.die(node, death);
+        }
+    }
+
+    fn fates(&self) -> Option<Rc<dyn Fates>> {
+        self.fates.borrow().clone()
     }
 
     /// Heals; false when that had happened.

@@ -140,6 +140,7 @@ impl World {
         match node.and_then(|node| Some((node, self.lives.step(node)?))) {
             Some((node, Turn::Death)) => self.crash(node),
             Some((node, Turn::Partition)) => self.lives.lose_packets(node),
+            Some((node, Turn::Pause)) => self.lives.pause(node),
             Some((node, Turn::ClockJump { to_ms })) => self.set_clock(node, to_ms),
             None => {}
         }
@@ -171,9 +172,10 @@ impl World {
         let at = |kind| step(self.draw(Some(node), kind, STEP_BOUND));
         let death = strikes(Kind::Crash, 2).map(|_| (Turn::Death, at(Kind::CrashAt)));
         let partition = strikes(Kind::Partition, 2).map(|_| (Turn::Partition, at(Kind::PartitionAt)));
+        let pause = strikes(Kind::Pause, 2).map(|_| (Turn::Pause, at(Kind::PauseAt)));
         let jump = strikes(Kind::ClockJump, SKEW_BOUND)
             .map(|value| (Turn::ClockJump { to_ms: skew_ms(value) }, at(Kind::ClockJumpAt)));
-        for (turn, steps) in [jump, partition, death].into_iter().flatten() {
+        for (turn, steps) in [jump, pause, partition, death].into_iter().flatten() {
             self.lives.light_fuse(node, turn, steps);
         }
     }

@@ -7,6 +7,7 @@
 //! - `capsules` replays what once broke.
 //! - `exhibits` keeps the museum up to date with the code.
 //! - `blob_reads`, `install`, `load`, `restarts`, `big_operation` are parts of the logic at times and sizes of their own.
+//! - `pauses` stops nodes as a whole.
 //! - `archive` packs and unpacks: the vocabulary, and the rules of what an archive may hold.
 //! - `bad_frames` has a member send what is no frame.
 //! - `trace_lines` writes events as lines and reads them back.
@@ -22,6 +23,7 @@ mod capsules;
 mod exhibits;
 mod install;
 mod load;
+mod pauses;
 mod properties;
 mod restarts;
 mod rollback;

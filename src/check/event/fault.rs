@@ -56,6 +56,11 @@ pub enum Fault {
         /// For how long, milliseconds.
         ms: u64,
     },
+    /// The whole node is paused: it does nothing for a while, unless it dies or everything heals first.
+    Paused {
+        /// For how long, milliseconds.
+        ms: u64,
+    },
     /// A connection that the node had made breaks.
     Reset {
         /// To whom.
@@ -83,6 +88,14 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// How much longer it makes something take, if that is all it does; milliseconds.
+    pub fn takes_ms(&self) -> Option<u64> {
+        match self {
+            Self::Delayed { ms, .. } | Self::Paused { ms } => Some(*ms),
+            _ => None,
+        }
+    }
+
     /// What has failed, if that is what happened.
     pub fn failed(&self) -> Option<&str> {
         match self {
@@ -90,6 +103,7 @@ impl Fault {
             Self::Delayed { .. }
             | Self::Cut { .. }
             | Self::Lost { .. }
+            | Self::Paused { .. }
             | Self::ClockSet { .. }
             | Self::Reset { .. } => None,
         }
@@ -102,6 +116,7 @@ impl fmt::Display for Fault {
             Self::Delayed { what, ms } => write!(f, "{what} takes {ms} ms longer"),
             Self::Cut { what, bytes, of } => write!(f, "{what} hands on {bytes} of {of} bytes"),
             Self::Lost { to, ms } => write!(f, "packets to {to} are lost for {ms} ms"),
+            Self::Paused { ms } => write!(f, "is paused for {ms} ms"),
             Self::ClockSet { ms } => write!(f, "its clock is {ms} ms from the true time"),
             Self::Reset { to, port } => write!(f, "its connection to {to} for {port:?} breaks"),
             Self::Failed { what } => write!(f, "{what}"),

@@ -145,7 +145,7 @@ fn ends_early<'a>(facts: &Facts<'_>, deploy: &Deploy, run: &Run<'_>, first: At) 
 /// All that an install runs shares its limit.
 fn ends_late<'a>(facts: &Facts<'_>, deploy: &Deploy, run: &Run<'_>, first: At) -> Option<Finding<'a>> {
     let (ended, _) = run.ended?;
-    let due_ms = facts.at_ms(first) + limit_ms(deploy) + ENDING_MS;
+    let due_ms = facts.at_ms(first) + limit_ms(deploy) + ENDING_MS + facts.paused_ms(run.node, first, ended);
     (facts.at_ms(ended) > due_ms).then(|| Finding {
         kind: "an installer runs on after its time",
         at: ended,

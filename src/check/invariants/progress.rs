@@ -61,11 +61,11 @@ struct Weather {
 impl Weather {
     fn take(&mut self, event: &Event) {
         match event {
-            Event::Fault(Fault::Delayed { ms, .. }) => self.delays_ms += ms,
             Event::Fault(Fault::Failed { .. } | Fault::Lost { .. } | Fault::Reset { .. })
             | Event::Crashed { .. }
             | Event::MembersChanged(_)
             | Event::MembersKnown(_) => self.foul = true,
+            Event::Fault(fault) => self.delays_ms += fault.takes_ms().unwrap_or(0),
             _ => {}
         }
     }

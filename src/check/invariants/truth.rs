@@ -142,8 +142,8 @@ fn failed_without_hardship<'a>(facts: &Facts<'_>, deploy: &Deploy, at: At) -> Op
         Event::Fault(Fault::Broke { what, .. }) if what == "connect" => met > deploy.requested,
         Event::Fault(Fault::Failed { .. } | Fault::Lost { .. } | Fault::Reset { .. } | Fault::Broke { .. }) => true,
         Event::Crashed { .. } | Event::UploadAborted { .. } => true,
-        Event::Fault(Fault::Delayed { ms, .. }) => {
-            delays_ms += ms;
+        Event::Fault(fault) => {
+            delays_ms += fault.takes_ms().unwrap_or(0);
             delays_ms >= DELAYS_HARMLESS_MS
         }
         Event::ProcessExited { status, .. } => *status != ExitStatus::Code(0),

@@ -1,13 +1,19 @@
-//! How nodes of a cluster die and come back, and how packets between them are lost for a while.
+//! How nodes of a cluster die and come back, how packets between them are lost for a while, and how long nodes are paused.
 
-use std::{rc::Rc, time::Duration};
+use std::{
+    rc::{Rc, Weak},
+    time::Duration,
+};
 
 use tokio::time::sleep;
 
 use super::{Cluster, Inner, host};
 use crate::{
     check::{Death, Event, Fault, NodeIndex},
-    sim::choice::Kind,
+    sim::{
+        choice::{Kind, PAUSE_BOUND, pause_ms},
+        lives::Fates,
+    },
 };
 
 /// How long packets are lost at least.
@@ -16,22 +22,40 @@ const PARTITION_MIN: Duration = Duration::from_secs(1);
 /// How long a node is down at least.
 const DOWNTIME_MIN: Duration = Duration::from_millis(1);
 
+/// Whatever befalls a node befalls it in this cluster.
+struct InCluster(Weak<Inner>);
+
+impl InCluster {
+    fn cluster(&self) -> Option<Cluster> {
+        self.0.upgrade().map(Cluster)
+    }
+}
+
+impl Fates for InCluster {
+    fn die(&self, node: NodeIndex, death: Death) {
+        if let Some(cluster) = self.cluster() {
+            cluster.bury(node, death);
+        }
+    }
+
+    fn lose_packets(&self, node: NodeIndex) {
+        if let Some(cluster) = self.cluster() {
+            cluster.lose_packets(node);
+        }
+    }
+
+    fn pause(&self, node: NodeIndex) {
+        if let Some(cluster) = self.cluster() {
+            cluster.pause(node);
+        }
+    }
+}
+
 impl Cluster {
     /// Lets nodes die, as the choices say, and brings each back after its time down. For worlds that can.
     pub(in crate::sim) fn let_nodes_die(&self) {
         let world = &self.0.world;
-        let (cluster, same) = (Rc::downgrade(&self.0), Rc::downgrade(&self.0));
-        let on_death = move |node, death| {
-            if let Some(cluster) = cluster.upgrade() {
-                Self(cluster).bury(node, death);
-            }
-        };
-        let on_partition = move |node| {
-            if let Some(cluster) = same.upgrade() {
-                Self(cluster).lose_packets(node);
-            }
-        };
-        world.lives().watch(on_death, on_partition);
+        world.lives().watch(InCluster(Rc::downgrade(&self.0)));
         (0..self.nodes()).for_each(|node| world.begin_life(NodeIndex(node)));
     }
 
@@ -92,6 +116,25 @@ impl Cluster {
             ways.into_iter().for_each(|(from, to)| mending.lose(from, to, false));
         };
         spawner.start(None, format!("packets of {node} get through"), Box::pin(mend)).detach();
+    }
+
+    /// A node is paused for as long as the choice says, or until it dies.
+    fn pause(&self, node: NodeIndex) {
+        let Inner { world, spawner, .. } = &*self.0;
+        let ms = pause_ms(world.draw(Some(node), Kind::PauseTime, PAUSE_BOUND));
+        world.record(Some(node), Event::Fault(Fault::Paused { ms }));
+        let (life, world) = (world.lives().ended(node), Rc::clone(world));
+        let resume = async move {
+            tokio::select! {
+                biased;
+                () = world.lives().until_healed() => {}
+                () = sleep(Duration::from_millis(ms)) => {}
+            }
+            if world.lives().ended(node) == life {
+                world.lives().resume(node);
+            }
+        };
+        spawner.start(None, format!("{node} goes on"), Box::pin(resume)).detach();
     }
 
     async fn time_down(&self, node: NodeIndex) {

@@ -100,7 +100,27 @@ impl Facts<'_> {
         })
     }
 
-    /// How much longer faults of these kinds made things take on a node between two places, in all; milliseconds.
+    /// For how long a node was paused between two places, milliseconds.
+    pub fn paused_ms(&self, node: NodeIndex, from: At, to: At) -> u64 {
+        let pauses = self.pauses(node, to).iter().filter_map(|at| match self.entry(*at).event {
+            Event::Fault(Fault::Paused { ms }) => Some((*at, self.at_ms(*at) + ms)),
+            _ => None,
+        });
+        let in_window = pauses.map(|(at, until_ms)| {
+            let mut later = self.between(at, to);
+            let ended = later.find(|(_, entry)| match entry.event {
+                Event::Crashed { .. } => entry.node == Some(node),
+                Event::Healed => true,
+                _ => false,
+            });
+            let end = ended.map_or(to, |(ended, _)| ended).min(self.end() - 1);
+            until_ms.min(self.at_ms(end)).saturating_sub(self.at_ms(at.max(from)))
+        });
+        in_window.sum()
+    }
+
+    /// How much longer faults of these kinds made things take on a node between two places, in all, its pauses included;
+    /// milliseconds.
     pub fn delayed_ms(&self, node: NodeIndex, kinds: &[&str], from: At, to: At) -> u64 {
         let delays = self.faults_on(node, from, to);
         delays
@@ -108,6 +128,7 @@ impl Facts<'_> {
                 Event::Fault(Fault::Delayed { what, ms }) if kinds.contains(&&**what) => Some(*ms),
                 _ => None,
             })
-            .sum()
+            .sum::<u64>()
+            + self.paused_ms(node, from, to)
     }
 }

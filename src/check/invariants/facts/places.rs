@@ -1,7 +1,7 @@
 //! Where the events of each node stand in the trace: invariants ask for few nodes, and for parts of the run.
 
 use super::{At, Facts};
-use crate::check::{Entry, Event, NodeIndex, Trace};
+use crate::check::{Entry, Event, Fault, NodeIndex, Trace};
 
 /// Places in the trace, in order, by node.
 #[derive(Default)]
@@ -9,6 +9,7 @@ pub(super) struct Places {
     all: Vec<Vec<At>>,
     faults: Vec<Vec<At>>,
     deaths: Vec<Vec<At>>,
+    pauses: Vec<Vec<At>>,
 }
 
 impl Places {
@@ -18,7 +19,12 @@ impl Places {
             let Some(node) = entry.node else { continue };
             add(&mut places.all, node, at);
             match entry.event {
-                Event::Fault(_) => add(&mut places.faults, node, at),
+                Event::Fault(ref fault) => {
+                    add(&mut places.faults, node, at);
+                    if let Fault::Paused { .. } = fault {
+                        add(&mut places.pauses, node, at);
+                    }
+                }
                 Event::Crashed { .. } => add(&mut places.deaths, node, at),
                 _ => {}
             }
@@ -52,6 +58,11 @@ impl Facts<'_> {
     /// What befell it there.
     pub fn faults_on(&self, node: NodeIndex, from: At, to: At) -> impl DoubleEndedIterator<Item = (At, &Entry)> {
         within(&self.places.faults, node, from, to).iter().map(|at| (*at, self.entry(*at)))
+    }
+
+    /// When it began to be paused.
+    pub(super) fn pauses(&self, node: NodeIndex, to: At) -> &[At] {
+        within(&self.places.pauses, node, 0, to)
     }
 
     /// When a node first died between two places.
