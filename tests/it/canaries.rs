@@ -83,6 +83,10 @@ const CANARIES: &[Canary] = &[
     canary("WAKE", "deploy", |trace| {
         trace.push(Entry { at_ms: 0, node: None, event: Event::Stuck { waiting: vec!["n1 deploy".to_owned()] } });
     }),
+    canary("WAKE", "deploy", |trace| {
+        let what = "process 1 runs on n1".to_owned();
+        trace.push(Entry { at_ms: 0, node: None, event: Event::Unsettled { within_ms: 181_000, what } });
+    }),
     canary("BUDGET", "deploy", |trace| {
         let found =
             |event: &Event| matches!(event, Event::Got { found: Ok(Some(record)), .. } if record.blob.is_some());
@@ -524,4 +528,31 @@ fn a_power_loss_must_leave_the_build_that_was_answered_for() {
     let mut trace = trace;
     lose_power(&mut trace, old);
     assert_eq!(judged(trace, "PREV").violation, None);
+}
+
+#[test]
+fn an_older_build_may_come_where_the_newer_went_with_the_power() {
+    let setup = setup(WorldKind::Sim);
+    let trace = calm(&setup, "redeploy");
+    let swaps = |entry: &Entry| entry.node == Some(N3) && goes_live(&entry.event);
+    let places: Vec<_> = (0..trace.len()).filter(|&at| swaps(&trace[at])).collect();
+    let (old, new) = (&trace[places[0]].event, *places.last().expect("there are two"));
+    let Event::Renamed { tree, .. } = old else { unreachable!("found as one") };
+    let judged_with = |events: &[Event]| {
+        let mut trace = trace.clone();
+        for event in events.iter().rev() {
+            insert(&mut trace, new + 1, N3, event.clone());
+        }
+        judged(trace, "CONV").violation.map(|violation| violation.fingerprint)
+    };
+    let back = Some("an older build takes the place of a newer one".to_owned());
+    let crash = |death| Event::Crashed { death };
+    let gone = |tree| Event::Live { project: "hello".to_owned(), tree };
+    assert_eq!(judged_with(slice::from_ref(old)), back);
+    for left in [None, Some(*tree)] {
+        assert_eq!(judged_with(&[crash(Death::PowerLoss), gone(left), Event::Restarted, old.clone()]), None);
+    }
+    // A loss of power that took nothing, or a death that takes nothing, is no excuse.
+    assert_eq!(judged_with(&[crash(Death::PowerLoss), Event::Restarted, old.clone()]), back);
+    assert_eq!(judged_with(&[crash(Death::Closed), gone(None), Event::Restarted, old.clone()]), back);
 }

@@ -76,6 +76,7 @@ impl fmt::Display for Event {
             Self::StrangerSpeaks { port, says } => write!(f, "is visited for {port:?} by a stranger, who says: {says}"),
             Self::StrangerTold { what, .. } => write!(f, "gives the stranger a {what}"),
             Self::TaskPanicked { task, message } => write!(f, "task `{task}` panics: {message}"),
+            Self::Unsettled { within_ms, what } => write!(f, "not at rest {within_ms} ms after all had healed: {what}"),
             Self::Stuck { waiting } => write!(f, "stuck; waiting: {}", waiting.join(", ")),
             Self::Hot { polls, last } => write!(f, "no time goes by over {polls} polls; last: {last}"),
             Self::Final(last) => {

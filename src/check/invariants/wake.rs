@@ -7,23 +7,28 @@ use super::{
 use crate::check::{Event, Invariant, Judgement};
 
 /// See [`Invariant::sentence`].
-pub(super) const WAKE: Invariant =
-    Invariant { name: "WAKE", sentence: "no task waits for what can no longer come", check };
+pub(super) const WAKE: Invariant = Invariant {
+    name: "WAKE",
+    sentence: "no task waits for what can no longer come, and once everything has healed the cluster comes to rest within \
+               the time that what is under way may take",
+    check,
+};
 
 fn check(facts: &Facts<'_>) -> Judgement {
     let mut inquiry = Inquiry::new(facts, WAKE.name);
-    let stuck = facts.between(0, facts.end()).find_map(|(at, entry)| match &entry.event {
-        Event::Stuck { waiting } => Some((at, waiting)),
+    let waits = facts.between(0, facts.end()).find_map(|(at, entry)| match &entry.event {
+        Event::Stuck { waiting } => {
+            Some((at, "the run is stuck", format!("the run cannot end; still waiting: {}", waiting.join(", "))))
+        }
+        Event::Unsettled { within_ms, what } => Some((
+            at,
+            "the cluster does not come to rest",
+            format!(
+                "{within_ms} ms after everything had healed, which is all that what was under way then may take, {what}"
+            ),
+        )),
         _ => None,
     });
-    inquiry.look(|| {
-        stuck.map(|(at, waiting)| Finding {
-            kind: "the run is stuck",
-            at,
-            node: None,
-            why: format!("the run cannot end; still waiting: {}", waiting.join(", ")),
-            witnesses: vec![],
-        })
-    });
+    inquiry.look(|| waits.map(|(at, kind, why)| Finding { kind, at, node: None, why, witnesses: vec![] }));
     inquiry.done()
 }

@@ -92,6 +92,7 @@ fn is_turn(event: &Event) -> bool {
             | Event::Fault(_)
             | Event::TaskPanicked { .. }
             | Event::Stuck { .. }
+            | Event::Unsettled { .. }
             | Event::Crashed { .. }
             | Event::Restarted
             | Event::ClientLost { .. }

@@ -27,7 +27,7 @@ use crate::{
 /// A payload that is larger may take longer to its peers than the logic waits unless it is told to; and how long it may
 /// take then.
 const LARGE_BYTES: u64 = 256 * 1024 * 1024;
-const SLOWEST_BYTES_PER_MS: u64 = 4 * 1024;
+pub(super) const SLOWEST_BYTES_PER_MS: u64 = 4 * 1024;
 
 /// A deploy that a client asks for; see [`Cluster::component`].
 #[derive(Clone, Debug)]
@@ -134,6 +134,7 @@ impl Cluster {
         let component = self.0.params.component.variant(deploy.brings_back.unwrap_or(number));
         let component = deploy.edited(component);
         let facts = facts(&component, number, &deploy, self.0.world.wall_clock_ms(origin));
+        self.0.open.borrow_mut().insert(number, self.may_go_on(&facts));
         self.0.world.record(Some(origin), Event::DeployRequested(Rc::new(facts)));
         let uploads = deploy.brings_back.is_none() && deploy.packs.is_none();
         let upload = uploads.then(|| self.upload(number, origin, &component, &deploy));
@@ -141,6 +142,9 @@ impl Cluster {
         let client = Client { deploy: number, hangs_up_after: deploy.hangs_up_after, stream: Rc::clone(&stream) };
         let answer = self.ask(origin, client, Value::Object(deploy.request), upload).await;
         let answer = self.answered(origin, number, answer);
+        if answer.is_ok() {
+            self.0.open.borrow_mut().remove(&number);
+        }
         let code = stream.borrow().exit().code();
         self.0.world.record(Some(origin), Event::ClientExited { deploy: number, code });
         answer

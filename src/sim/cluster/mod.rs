@@ -2,9 +2,11 @@
 
 mod client;
 mod deaths;
+mod settle;
 
 use std::{
     cell::{Cell, RefCell},
+    collections::BTreeMap,
     future::Future,
     io,
     rc::Rc,
@@ -15,12 +17,11 @@ use futures_util::future::LocalBoxFuture;
 use serde_json::Value;
 use tokio::{
     sync::{mpsc, oneshot},
-    time::{Instant, sleep},
+    time::sleep,
 };
 
 pub use self::client::{Answer, Deploy};
 use super::{
-    blobs::SimBlobs,
     choice::Kind,
     env::SimEnv,
     network::Fabric,
@@ -30,17 +31,13 @@ use super::{
     world::{Spawner, World},
 };
 use crate::{
-    check::{Event, NodeFinal, NodeIndex},
+    check::{Event, NodeIndex},
     deploy::node::Node,
-    env::{BlobId, BlobState, Command, Env, Record},
+    env::{Command, Env},
 };
 
-/// How long a cluster may take to settle: longer than an install that its origin has given up and that goes on.
-const SETTLE_MAX: Duration = Duration::from_secs(6 * 60 * 60);
-
-/// The steps of looking whether a cluster has settled.
-const SETTLE_STEP_FIRST: Duration = Duration::from_millis(20);
-const SETTLE_STEP_MAX: Duration = Duration::from_secs(5);
+/// The pause between two looks whether a node has started.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 type Job = Box<dyn FnOnce(Rc<Node<SimEnv>>) -> LocalBoxFuture<'static, ()>>;
 
@@ -58,6 +55,8 @@ struct Inner {
     scripts: Rc<RefCell<Rc<Scripts>>>,
     fabric: Rc<dyn Fabric>,
     deploys: Cell<u32>,
+    /// How long what a deploy began may go on, for each that has not succeeded, by its number.
+    open: RefCell<BTreeMap<u32, Duration>>,
 }
 
 impl Cluster {
@@ -73,7 +72,8 @@ impl Cluster {
         let (doors, hosts): (Vec<_>, _) =
             envs.iter().map(|env| host(env.clone())).map(|(tx, run)| (Some(tx), run)).unzip();
         let doors = RefCell::new(doors);
-        (Self(Rc::new(Inner { world, params, envs, doors, spawner, scripts, fabric, deploys: Cell::new(0) })), hosts)
+        let (deploys, open) = (Cell::new(0), RefCell::default());
+        (Self(Rc::new(Inner { world, params, envs, doors, spawner, scripts, fabric, deploys, open })), hosts)
     }
 
     /// Lets a stranger come, as the choices say: from a host of its own, behind those of the nodes.
@@ -162,22 +162,8 @@ impl Cluster {
     pub async fn up(&self) {
         for node in 0..self.nodes() {
             while self.on(NodeIndex(node), |_| Box::pin(std::future::ready(()))).await.is_none() {
-                sleep(SETTLE_STEP_FIRST).await;
+                sleep(LOOK_EVERY).await;
             }
-        }
-    }
-
-    /// Lets everything heal, then waits until nothing is under way any more; returns after [`SETTLE_MAX`] whatever is.
-    pub async fn settle(&self) {
-        self.0.world.heal();
-        let deadline = Instant::now() + SETTLE_MAX;
-        let mut step = SETTLE_STEP_FIRST;
-        while Instant::now() < deadline {
-            sleep(step).await;
-            if self.is_settled() {
-                return;
-            }
-            step = (step * 2).min(SETTLE_STEP_MAX);
         }
     }
 
@@ -187,70 +173,6 @@ impl Cluster {
             self.0.world.record(Some(env.index()), Event::Final(Rc::new(env.holdings())));
         }
     }
-
-    fn is_settled(&self) -> bool {
-        let holdings: Vec<_> = self.0.envs.iter().map(|env| (env.index(), env.holdings())).collect();
-        let membership = self.0.world.membership();
-        let at_rest = holdings.iter().all(|(node, holds)| {
-            let mut shared = holds.rows.iter().filter(|row| self.is_shared(*node, row));
-            holds.leftovers.is_empty()
-                && holds.processes.is_empty()
-                && holds.blobs.iter().all(|(id, state)| is_at_rest(*id, state, &holds.rows))
-                && holds.rows.iter().filter_map(|row| row.blob).all(|named| self.is_known(*node, named))
-                && shared.all(has_ended)
-                && !holds.rows.iter().any(|row| self.may_still_come(*node, row))
-        });
-        let members: Vec<_> = holdings.iter().filter(|(node, _)| membership.includes(*node)).collect();
-        let shared = |(node, holds): &(NodeIndex, NodeFinal)| {
-            holds.rows.iter().filter(|row| self.is_shared(*node, row)).cloned().collect::<Vec<_>>()
-        };
-        let all_up = self.0.doors.borrow().iter().all(Option::is_some);
-        all_up
-            && membership.is_known_to_all()
-            && at_rest
-            && (self.0.world.keeps_rows_apart() || members.windows(2).all(|pair| shared(pair[0]) == shared(pair[1])))
-    }
-
-    /// Is it known what became of a blob?
-    fn is_known(&self, node: NodeIndex, blob: BlobId) -> bool {
-        let blobs = self.blobs_of(node);
-        blobs.is_damaged(blob) || blobs.states().contains_key(&blob)
-    }
-
-    /// Is a row's blob recorded as failed on a node, and whole where it comes from? Then it is sent again.
-    fn may_still_come(&self, node: NodeIndex, record: &Record) -> bool {
-        let Some((blob, writer)) = record.blob.zip(self.0.world.index_of(&record.version.node)) else { return false };
-        let failed = matches!(self.blobs_of(node).states().get(&blob), Some(BlobState::Failed { .. }));
-        let source = self.blobs_of(writer);
-        let whole = matches!(source.states().get(&blob), Some(BlobState::Complete { .. }));
-        failed && whole && !source.is_damaged(blob) && self.is_shared(node, record)
-    }
-
-    fn blobs_of(&self, node: NodeIndex) -> &SimBlobs {
-        self.0.envs[usize::from(node.0)].blobs()
-    }
-
-    /// Must a row on `node` become what it is on its origin? Not once one of the two has left the cluster.
-    fn is_shared(&self, node: NodeIndex, record: &Record) -> bool {
-        let writer = self.0.world.index_of(&record.version.node);
-        let together = |writer| [node, writer].iter().all(|node| self.0.world.membership().includes(*node));
-        writer == Some(node) || writer.is_some_and(together)
-    }
-}
-
-/// A blob is whole and a row names it, or it has failed for good.
-fn is_at_rest(id: BlobId, state: &BlobState, rows: &[Rc<Record>]) -> bool {
-    match state {
-        BlobState::Failed { .. } => true,
-        BlobState::Complete { .. } => rows.iter().any(|record| record.blob == Some(id)),
-        _ => false,
-    }
-}
-
-/// Is the row's deployment over?
-fn has_ended(record: &Rc<Record>) -> bool {
-    let row: Result<Value, _> = serde_json::from_slice(&record.value);
-    row.is_ok_and(|row| ["success", "failed", "rolled_back"].iter().any(|end| row["status"] == *end))
 }
 
 /// A node's main task, and the door through which requests reach it.

@@ -25,7 +25,7 @@ pub(super) use self::{
     row::{LogEntry, rank_of},
 };
 use crate::{
-    check::{DeployFacts, Entry, Event, NodeFinal, NodeIndex, Trace, TreeDigest},
+    check::{Death, DeployFacts, Entry, Event, NodeFinal, NodeIndex, Trace, TreeDigest},
     env::{Journal, Key, NodeName, Record},
 };
 
@@ -352,7 +352,8 @@ impl<'a> Facts<'a> {
         lives.collect()
     }
 
-    /// Did a node take a swap back that it had made at `live`, because the disk failed right behind it?
+    /// Is a swap that a node had made at `live` undone by a place? The disk failed right behind it, and the node took it back; or
+    /// the power went before it was durable, and it went too (PREV says when that must not be).
     pub fn swap_was_undone(&self, node: NodeIndex, project: &str, live: At, to: At) -> bool {
         let path = format!("components/{project}");
         // Once another build is brought in, what changes is the next swap.
@@ -360,9 +361,15 @@ impl<'a> Facts<'a> {
         let another = |event: &Event| matches!(event, Event::Renamed { to, .. } if to.starts_with(&builds));
         let mut later = self.on(node, live + 1, to).take_while(|(_, entry)| !another(&entry.event));
         let failed = |event: &Event| matches!(event, Event::Fault(fault) if fault.failed() == Some("disk-fails"));
-        let mut disk_failed = false;
+        let (mut disk_failed, mut power_lost) = (false, false);
         later.any(|(_, entry)| {
             disk_failed |= failed(&entry.event);
+            power_lost = match &entry.event {
+                Event::Crashed { death } => *death == Death::PowerLoss,
+                Event::Restarted => false,
+                Event::Live { project: changed, .. } if changed == project && power_lost => return true,
+                _ => power_lost,
+            };
             let changes = matches!(&entry.event, Event::Removed { path: gone } if *gone == path)
                 || matches!(&entry.event, Event::Renamed { to, .. } if *to == path);
             changes && disk_failed
