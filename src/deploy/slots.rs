@@ -250,13 +250,17 @@ pub async fn refuse_older(disk: &impl Disk, slots: &Slots) -> Result<Option<Buil
 }
 
 /// Makes the staged build live in the place of the previous one, which stays until [`clear`] lets it go. The live path
-/// leads to a whole build at every instant, and after a crash at any point. Of a build that is live already this is not so: its
-/// own place is cleared before it is filled anew. An origin asks each peer once.
+/// leads to a whole build at every instant, and after a crash at any point. A build that is live already stays as it is, and
+/// what was staged of it again is not needed.
 ///
 /// # Errors
 /// The previous build is live then, but for [`SwapError::NotDurable`].
 pub async fn swap(disk: &impl Disk, slots: &Slots) -> Result<(), SwapError> {
-    let previous = refuse_older(disk, slots).await?.filter(|live| *live != slots.build);
+    let previous = refuse_older(disk, slots).await?;
+    if previous.as_ref() == Some(&slots.build) {
+        let synced = disk.sync_dir(Path::new(COMPONENTS)).await;
+        return synced.map_err(|cause| SwapError::NotDurable { cause });
+    }
     keep(disk, slots).await?;
     point_at(disk, &slots.project, &slots.build).await.map_err(at("rename the link to the build"))?;
     // A rename is durable only with its directory.

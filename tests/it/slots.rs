@@ -94,8 +94,16 @@ fn what_is_live_after_a_swap_is_what_it_says() {
 }
 
 #[test]
-fn a_build_may_go_live_again() {
+fn a_build_may_go_live_again_and_stays_live_whatever_the_disk_refuses() {
     assert!(matches!(go_live(&[1, 1], u32::MAX)[..], [(Ok(()), Some(1)), (Ok(()), Some(1))]));
+    let mut refusals = 0;
+    for refused in 0..STEPS_MAX {
+        let [(Ok(()), _), (again, live)] = &go_live(&[1, 1], refused)[..] else { continue };
+        refusals += u32::from(again.is_err());
+        assert_eq!(*live, Some(1), "step {refused}: {again:?}");
+        assert!(matches!(again, Ok(()) | Err(SwapError::Disk { .. } | SwapError::NotDurable { .. })), "step {refused}");
+    }
+    assert!(refusals > 2, "{refusals}");
 }
 
 #[test]
