@@ -1,11 +1,11 @@
 //! Canaries: each invariant holds of a calm run, and breaks when one thing in that run's trace is another.
 
-use std::{rc::Rc, slice};
+mod limits;
+
+use std::rc::Rc;
 
 use drydock::{
-    check::{
-        Death, DeployFacts, Entry, Event, Fault, Judgement, NodeFinal, NodeIndex, Trace, TreeDigest, invariants, judge,
-    },
+    check::{Death, DeployFacts, Entry, Event, Judgement, NodeFinal, NodeIndex, Trace, TreeDigest, invariants, judge},
     env::{BlobState, Draft, Journal, Port, Record},
     search::setup::Setup,
     sim::{choice::Calm, run::WorldKind},
@@ -325,13 +325,6 @@ fn position(trace: &[Entry], wanted: impl Fn(&Event) -> bool) -> usize {
     trace.iter().position(|entry| wanted(&entry.event)).expect("a calm run has one")
 }
 
-/// What a loss of power right behind the answer leaves on n1.
-fn lose_power(trace: &mut Vec<Entry>, left: Option<TreeDigest>) {
-    let after = answered(trace);
-    insert(trace, after, N1, Event::Crashed { death: Death::PowerLoss });
-    insert(trace, after + 1, N1, Event::Live { project: "hello".to_owned(), tree: left });
-}
-
 /// The place behind the answer that the client got.
 fn answered(trace: &[Entry]) -> usize {
     1 + position(trace, |event| matches!(event, Event::DeployAnswered { .. }))
@@ -452,107 +445,4 @@ fn every_invariant_breaks_when_one_thing_is_another() {
         let violation = judged(trace, canary.invariant).violation;
         assert_eq!(violation.map(|violation| violation.invariant), Some(canary.invariant), "{}", canary.invariant);
     }
-}
-
-#[test]
-fn a_breach_of_liveness_tells_on_whom_it_waits() {
-    let setup = setup(WorldKind::Sim);
-    let why = |invariant, breaks: fn(&mut Vec<Entry>)| {
-        let mut trace = calm(&setup, "deploy");
-        breaks(&mut trace);
-        judged(trace, invariant).violation.expect("it is broken").to_string()
-    };
-    let lost = why("CONV", |trace| edit_final(trace, N3, |last| last.rows.clear()));
-    assert!(lost.contains("n3 waits for n1, which it last asked for its rows at 0 ms"), "{lost}");
-    let behind = why("TERM", |trace| {
-        for entry in trace.iter_mut().filter(|entry| entry.node == Some(N3)) {
-            edit_ends(slice::from_mut(entry), |row| row["status"] = json!("replicating"));
-        }
-    });
-    assert!(behind.contains("n1 has ended it as `success`, and n3 waits for n1, which it last asked"), "{behind}");
-    let open = why("TERM", |trace| {
-        trace.remove(answered(trace) - 1);
-        edit_ends(trace, |row| row["status"] = json!("replicating"));
-    });
-    assert!(open.contains("it waits for n1, which told phase \"success\" of it (\"done\") last"), "{open}");
-}
-
-#[test]
-fn a_cursor_may_pass_a_blob_that_its_device_lost_but_none_that_comes_anew() {
-    let setup = setup(WorldKind::Sim);
-    let mut trace = calm(&setup, "deploy");
-    let is_save = |entry: &Entry| entry.node == Some(N3) && matches!(entry.event, Event::CursorSaved { of: N1, .. });
-    let last = trace.iter().rposition(is_save).expect("a calm run has one");
-    let mut place = 0..;
-    trace.retain(|entry| place.next() == Some(last) || !is_save(entry));
-    let save = trace.iter().position(is_save).expect("it was kept");
-    let again = trace[..save].iter().rfind(|entry| match &entry.event {
-        Event::Replicated { record, .. } => entry.node == Some(N3) && record.blob.is_some(),
-        _ => false,
-    });
-    let again = again.expect("a calm run has one").event.clone();
-    let Event::Replicated { record, .. } = &again else { unreachable!("found as one") };
-    let id = record.blob.expect("found with one");
-    let lost = [
-        Event::Fault(Fault::Failed { what: "blob-damaged".into() }),
-        Event::Blob { id, state: BlobState::Missing },
-        Event::Blob { id, state: BlobState::Writing { bytes: 0 } },
-    ];
-    let judged_with = |events: Vec<Event>| {
-        let mut trace = trace.clone();
-        for event in events.into_iter().rev() {
-            insert(&mut trace, save, N3, event);
-        }
-        judged(trace, "CURSOR").violation
-    };
-    assert_eq!(judged_with(lost.to_vec()), None);
-    let anew = [Event::Hears { of: N1, link: 2 }, again];
-    assert!(judged_with([&lost[..], &anew[..]].concat()).is_some());
-    // Without damage a blob that is under way is no blob.
-    assert!(judged_with(lost[2..].to_vec()).is_some());
-}
-
-#[test]
-fn a_power_loss_must_leave_the_build_that_was_answered_for() {
-    let setup = setup(WorldKind::Sim);
-    let trace = calm(&setup, "redeploy");
-    let Event::Live { tree: old, .. } = trace[position(&trace, |event| matches!(event, Event::Live { .. }))].event
-    else {
-        unreachable!("found as one")
-    };
-    for left in [None, Some(TreeDigest(1))] {
-        let mut trace = trace.clone();
-        lose_power(&mut trace, left);
-        assert!(judged(trace, "PREV").violation.is_some(), "{left:?}");
-    }
-    let mut trace = trace;
-    lose_power(&mut trace, old);
-    assert_eq!(judged(trace, "PREV").violation, None);
-}
-
-#[test]
-fn an_older_build_may_come_where_the_newer_went_with_the_power() {
-    let setup = setup(WorldKind::Sim);
-    let trace = calm(&setup, "redeploy");
-    let swaps = |entry: &Entry| entry.node == Some(N3) && goes_live(&entry.event);
-    let places: Vec<_> = (0..trace.len()).filter(|&at| swaps(&trace[at])).collect();
-    let (old, new) = (&trace[places[0]].event, *places.last().expect("there are two"));
-    let Event::Renamed { tree, .. } = old else { unreachable!("found as one") };
-    let judged_with = |events: &[Event]| {
-        let mut trace = trace.clone();
-        for event in events.iter().rev() {
-            insert(&mut trace, new + 1, N3, event.clone());
-        }
-        judged(trace, "CONV").violation.map(|violation| violation.fingerprint)
-    };
-    let back = Some("an older build takes the place of a newer one".to_owned());
-    let crash = |death| Event::Crashed { death };
-    let gone = |tree| Event::Live { project: "hello".to_owned(), tree };
-    assert_eq!(judged_with(slice::from_ref(old)), back);
-    for left in [None, Some(*tree)] {
-        assert_eq!(judged_with(&[crash(Death::PowerLoss), gone(left), Event::Restarted, old.clone()]), None);
-    }
-    // A loss of power that took nothing, or a death that takes nothing, is no excuse.
-    assert_eq!(judged_with(&[crash(Death::PowerLoss), Event::Restarted, old.clone()]), back);
-    assert_eq!(judged_with(&[crash(Death::Closed), gone(None), Event::Restarted, old.clone()]), back);
 }
