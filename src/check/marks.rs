@@ -20,6 +20,9 @@ pub struct Mark {
     pub is_seldom: bool,
 }
 
+/// How many runs should come to a mark that is seldom: the rarest is seen in about one of 1,250.
+pub const SELDOM_SEEN_WITHIN: u64 = 20_000;
+
 /// What kind of sign.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -54,6 +57,8 @@ impl Mark {
 
 /// All marks.
 pub const ALL: &[Mark] = &[
+    mark("succeeded", Kind::Seen, "deployed", "a deploy succeeds"),
+    mark("peers-failed", Kind::Seen, "peers failed", "a deploy fails, but only on peers"),
     mark("upload-failed", Kind::DeployFails, "upload_failed", "an upload ends early, and its deploy says so"),
     mark("package-failed", Kind::DeployFails, "package_failed", "an origin cannot pack a package"),
     mark("install-failed", Kind::DeployFails, "install_failed", "an installer fails on the origin"),
@@ -118,6 +123,8 @@ pub(super) fn seen(facts: &Facts<'_>) -> Vec<u64> {
 fn sign(event: &Event) -> Option<(Kind, &str)> {
     let saw = |word| Some((Kind::Seen, word));
     match event {
+        Event::DeployAnswered { answer: Ok(_), .. } => saw("deployed"),
+        Event::DeployAnswered { answer: Err(failure), .. } if failure["failed_peers"].is_array() => saw("peers failed"),
         Event::DeployAnswered { answer: Err(failure), .. } => Some((Kind::DeployFails, failure["code"].as_str()?)),
         Event::DeployRequested(asked) if asked.rollback_from.is_some() => saw("rollback"),
         Event::ClientSaw { event, data, .. } if event == "peer" => {

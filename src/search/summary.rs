@@ -199,6 +199,11 @@ impl Summary {
     pub fn never_reached(&self) -> impl Iterator<Item = &MarkLine> {
         self.marks.iter().filter(|mark| mark.runs == 0)
     }
+
+    /// Those of them that so many runs should have come to.
+    pub fn overlooked(&self) -> impl Iterator<Item = &MarkLine> {
+        self.never_reached().filter(|mark| !mark.is_seldom || self.runs >= marks::SELDOM_SEEN_WITHIN)
+    }
 }
 
 fn scenario_lines(setup: &Setup, runs: &[u64]) -> Vec<ScenarioLine> {
