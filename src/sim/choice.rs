@@ -122,6 +122,14 @@ kinds! {
     BlobDamagedAt = "blob-damaged-at", Workload;
     /// A program cannot be started.
     SpawnFails = "spawn-fails", Refusal;
+    /// A process fares otherwise than its script says: 1 it fails, 2 a signal ends it, 3 it hangs.
+    ProcessFails = "process-fails", Refusal;
+    /// A process's output cannot be read any further.
+    OutputFails = "output-fails", Failure;
+    /// A process group that is ended is slow to be gone.
+    GroupEnd = "group-end", Delay;
+    /// That it is gone cannot be told.
+    GroupEndFails = "group-end-fails", Refusal;
     /// A process's output is cut.
     OutputCut = "output-cut", Cut;
     /// A process is slow to write or to end.

@@ -1,7 +1,9 @@
 //! Simulated child processes: what they print and how they end is scripted by the scenario; how their output is cut and
 //! how long it takes are choices.
 //!
-//! The design claims to survive output that is cut anywhere, a process that is slow, and one that fails.
+//! The design claims to survive output that is cut anywhere or cannot be read any more, a process that is slow, that fails, that
+//! is ended by somebody else or that hangs, and a group that takes its time to be gone when it is killed, or of which nobody
+//! knows whether it is. That it is gone some time is the machine's promise: nothing can ignore that signal.
 
 use std::{
     cell::{Cell, RefCell},
@@ -35,6 +37,15 @@ pub struct Script {
     pub files: Vec<(String, Vec<Bytes>)>,
 }
 
+impl Script {
+    /// Half of its output comes, and none of its files.
+    fn ends_otherwise(&mut self, exit: Option<ExitStatus>) {
+        self.writes.truncate(self.writes.len().div_ceil(2));
+        self.files.clear();
+        self.exit = exit;
+    }
+}
+
 /// What a node's processes do; the error is that of starting one.
 pub type Scripts = dyn Fn(NodeIndex, &Command) -> io::Result<Script>;
 
@@ -65,6 +76,13 @@ impl SimProcesses {
     }
 }
 
+/// Our own signal to end a group, and the one that ends a process of its own doing.
+const KILLED: ExitStatus = ExitStatus::Signal(9);
+const FAULTED: ExitStatus = ExitStatus::Signal(11);
+
+/// How a process ends that fails.
+const FAILED: ExitStatus = ExitStatus::Code(1);
+
 impl Processes for SimProcesses {
     type Child = SimChild;
 
@@ -73,7 +91,13 @@ impl Processes for SimProcesses {
             return Err(io::Error::other("resource temporarily unavailable"));
         }
         let scripts = Rc::clone(&self.scripts.borrow());
-        let script = scripts(self.node, command)?;
+        let mut script = scripts(self.node, command)?;
+        match self.world.draw(Some(self.node), Kind::ProcessFails, 4) {
+            0 => {}
+            1 => script.ends_otherwise(Some(FAILED)),
+            2 => script.ends_otherwise(Some(FAULTED)),
+            _ => script.ends_otherwise(None),
+        }
         let process = self.started.replace(self.started.get() + 1);
         self.running.borrow_mut().insert(process);
         self.record(Event::ProcessStarted { process, command: command.clone() });
@@ -142,6 +166,9 @@ impl Child for SimChild {
     async fn next(&mut self) -> io::Result<Output> {
         self.wait_until_due().await;
         if let Some((stream, bytes)) = self.take_write() {
+            if self.processes.world.fails(self.processes.node, Kind::OutputFails).await {
+                return Err(io::Error::other("the pipe is broken"));
+            }
             self.processes.record(Event::ProcessOutput { process: self.process, stream, bytes: bytes.clone() });
             return Ok(Output::Chunk(stream, bytes));
         }
@@ -154,13 +181,16 @@ impl Child for SimChild {
     }
 
     async fn kill_group(&mut self) -> io::Result<()> {
-        self.end(ExitStatus::Signal(9));
-        Ok(())
+        let SimProcesses { world, node, .. } = &self.processes;
+        world.delay(*node, Kind::GroupEnd).await;
+        let fails = world.fails(*node, Kind::GroupEndFails).await;
+        self.end(KILLED);
+        if fails { Err(io::Error::other("no child processes")) } else { Ok(()) }
     }
 }
 
 impl Drop for SimChild {
     fn drop(&mut self) {
-        self.end(ExitStatus::Signal(9));
+        self.end(KILLED);
     }
 }

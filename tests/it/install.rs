@@ -6,7 +6,7 @@ use drydock::{
     check::{Event, NodeIndex, Trace},
     env::{Command, ExitStatus},
     sim::{
-        choice::Calm,
+        choice::{Calm, Choices, Kind, Label, Replay},
         cluster::{Answer, Cluster},
         process::Script,
         scripts,
@@ -196,4 +196,50 @@ fn a_packer_has_the_time_that_an_install_has() {
     assert!(answer.is_ok(), "{answer:?}");
     let message = deploy_package_that_takes(121).unwrap_err()["message"].to_string();
     assert!(message.contains("was ended at its time limit of 120 s"), "{message}");
+}
+
+/// Deploys a component whose installer prints two lines and has ten seconds, while these choices befall it.
+fn deploy_amid(faults: &[(Kind, u32)]) -> (Answer, Trace) {
+    let label = |kind| Label { kind, node: Some(ORIGIN), occurrence: 0 };
+    let choices: Choices = faults.iter().map(|(kind, value)| (label(*kind), *value)).collect();
+    let story = async move |cluster: Cluster| {
+        cluster.script(|_, _| Ok(scripts::printing(&[b"one\n", b"two\n"], ExitStatus::Code(0))));
+        let answer = cluster.deploy(ORIGIN, cluster.component().with("install_timeout", 10_000)).await;
+        cluster.settle().await;
+        answer
+    };
+    let (answer, report) = tell(&cluster_of(1), Replay(choices), story);
+    assert_eq!(report.violation().map(ToString::to_string), None);
+    (answer, report.trace)
+}
+
+#[test]
+fn an_installer_that_fares_badly_is_told_by_what_became_of_it() {
+    const HANGS: (Kind, u32) = (Kind::ProcessFails, 3);
+    for (faults, told) in [
+        (&[(Kind::ProcessFails, 1)][..], "failed with exit code 1"),
+        (&[(Kind::ProcessFails, 2)], "failed with signal 11"),
+        (&[HANGS], "was ended at its time limit of 10 s"),
+        (&[(Kind::OutputFails, 1)], "cannot be read: the pipe is broken"),
+        // That the end of its group cannot be told hides nothing.
+        (&[HANGS, (Kind::GroupEndFails, 1)], "was ended at its time limit of 10 s"),
+        (&[(Kind::OutputFails, 1), (Kind::GroupEndFails, 1)], "cannot be read: the pipe is broken"),
+    ] {
+        let (answer, _) = deploy_amid(faults);
+        let failure = answer.unwrap_err();
+        assert_eq!((&failure["code"], &failure["phase"]), (&json!("install_failed"), &json!("install")));
+        assert!(failure["message"].as_str().unwrap().contains(told), "{faults:?}: {failure}");
+    }
+}
+
+#[test]
+fn a_deploy_is_not_over_before_its_installers_are_gone() {
+    let (answer, trace) = deploy_amid(&[(Kind::ProcessFails, 3), (Kind::GroupEnd, 15)]);
+    answer.unwrap_err();
+    let at_ms = |wanted: fn(&Event) -> bool| trace.entries().iter().find(|entry| wanted(&entry.event)).unwrap().at_ms;
+    let (gone, told) = (
+        at_ms(|event| matches!(event, Event::ProcessExited { status: ExitStatus::Signal(9), .. })),
+        at_ms(|event| matches!(event, Event::DeployAnswered { .. })),
+    );
+    assert!(gone >= 13_000 && told >= gone, "gone at {gone} ms, told at {told} ms");
 }

@@ -56,11 +56,6 @@ pub enum Fault {
         /// For how long, milliseconds.
         ms: u64,
     },
-    /// The whole node is paused: it does nothing for a while, unless it dies or everything heals first.
-    Paused {
-        /// For how long, milliseconds.
-        ms: u64,
-    },
     /// A connection that the node had made breaks.
     Reset {
         /// To whom.
@@ -84,6 +79,11 @@ pub enum Fault {
     ClockSet {
         /// How far it is from the true time, milliseconds.
         ms: i64,
+    },
+    /// The whole node is paused: it does nothing for a while, unless it dies or everything heals first.
+    Paused {
+        /// For how long, milliseconds.
+        ms: u64,
     },
 }
 

@@ -350,13 +350,6 @@ pub enum Event {
         /// The tasks that wait, with their nodes.
         waiting: Vec<String>,
     },
-    /// Everything has healed, and in the time that what was under way then may take the cluster has not come to rest.
-    Unsettled {
-        /// That time, milliseconds.
-        within_ms: u64,
-        /// What is not at rest.
-        what: String,
-    },
     /// Tasks run and run without time going by: the run was given up.
     Hot {
         /// Polls of tasks at this instant.
@@ -366,6 +359,13 @@ pub enum Event {
     },
     /// What a node holds at the end of the run.
     Final(Rc<NodeFinal>),
+    /// Everything has healed, and in the time that what was under way then may take the cluster has not come to rest.
+    Unsettled {
+        /// That time, milliseconds.
+        within_ms: u64,
+        /// What is not at rest.
+        what: String,
+    },
 }
 
 impl Event {

@@ -25,6 +25,9 @@ const LIMIT_MS: u64 = 60 * 60 * 1_000;
 /// What ending a process group may take.
 const ENDING_MS: u64 = 1_000;
 
+/// How a group ends that its node has killed.
+const KILLED: ExitStatus = ExitStatus::Signal(9);
+
 /// What runs where nothing else is asked for.
 const DEFAULT_MANAGER: &str = "npm";
 
@@ -124,16 +127,18 @@ fn limit_ms(deploy: &Deploy) -> u64 {
 /// A group is ended at the limit; a node's death ends it too. Asking for a version is no install.
 fn ends_early<'a>(facts: &Facts<'_>, deploy: &Deploy, run: &Run<'_>, first: At) -> Option<Finding<'a>> {
     let (ended, status) = run.ended?;
-    if !matches!(status, ExitStatus::Signal(_)) || run.command.args == ["--version"] {
+    if status != KILLED || run.command.args == ["--version"] {
         return None;
     }
+    // What cannot be listened to any more is ended.
+    let unreadable = facts.failed_between(run.node, "output-fails", run.started, ended);
     let died = facts
         .between(run.started, facts.end())
         .take_while(|(at, _)| facts.at_ms(*at) <= facts.at_ms(ended))
         .any(|(_, entry)| entry.node == Some(run.node) && matches!(entry.event, Event::Crashed { .. }));
     let slow_ms = facts.delayed_ms(run.node, &["disk"], deploy.requested, ended);
     let due_ms = (facts.at_ms(first) + limit_ms(deploy)).saturating_sub(slow_ms);
-    (!died && facts.at_ms(ended) < due_ms).then(|| Finding {
+    (!died && !unreadable && facts.at_ms(ended) < due_ms).then(|| Finding {
         kind: "an installer is ended before its time is over",
         at: ended,
         node: Some(run.node),
@@ -145,7 +150,8 @@ fn ends_early<'a>(facts: &Facts<'_>, deploy: &Deploy, run: &Run<'_>, first: At) 
 /// All that an install runs shares its limit.
 fn ends_late<'a>(facts: &Facts<'_>, deploy: &Deploy, run: &Run<'_>, first: At) -> Option<Finding<'a>> {
     let (ended, _) = run.ended?;
-    let due_ms = facts.at_ms(first) + limit_ms(deploy) + ENDING_MS + facts.paused_ms(run.node, first, ended);
+    let slow_ms = facts.delayed_ms(run.node, &["group-end"], first, ended);
+    let due_ms = facts.at_ms(first) + limit_ms(deploy) + ENDING_MS + slow_ms;
     (facts.at_ms(ended) > due_ms).then(|| Finding {
         kind: "an installer runs on after its time",
         at: ended,

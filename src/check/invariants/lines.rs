@@ -55,7 +55,7 @@ fn check(facts: &Facts<'_>) -> Judgement {
 fn last_lines_differ<'a>(facts: &Facts<'_>, deploy: &Deploy, at: At, failure: &Value) -> Option<Finding<'a>> {
     let told = failure["install_output"].as_array();
     let exited_badly =
-        facts.process_exit(deploy.id?, deploy.origin, at).is_some_and(|exit| exit != ExitStatus::Code(0));
+        facts.process_exit(deploy.id?, deploy.origin, at).is_some_and(|exit| exit.status != ExitStatus::Code(0));
     // Where the program that ended so badly is not the one to blame, none of its lines are told.
     let is_blamed = failure["message"]
         .as_str()

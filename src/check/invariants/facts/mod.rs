@@ -21,7 +21,7 @@ use self::{
     row::{Rows, unreadable},
 };
 pub(super) use self::{
-    processes::deployment_of,
+    processes::{Exit, deployment_of},
     row::{LogEntry, rank_of},
 };
 use crate::{

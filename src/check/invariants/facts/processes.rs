@@ -8,6 +8,15 @@ use crate::{
     env::{Command, ExitStatus},
 };
 
+/// How a process ended.
+#[derive(Clone, Copy)]
+pub struct Exit {
+    /// What the system says.
+    pub status: ExitStatus,
+    /// Its output could not be read any more, or that of another on its node at the same time.
+    pub was_unreadable: bool,
+}
+
 impl Facts<'_> {
     /// The processes that a node ran for a deployment.
     pub fn processes_of(&self, id: Uuid, node: NodeIndex) -> Vec<u32> {
@@ -25,10 +34,12 @@ impl Facts<'_> {
     }
 
     /// How the installers ended that a node ran for a deployment, before `at`.
-    pub fn process_exits(&self, id: Uuid, node: NodeIndex, at: At) -> Vec<ExitStatus> {
+    pub fn process_exits(&self, id: Uuid, node: NodeIndex, at: At) -> Vec<Exit> {
         let processes = self.processes_of(id, node);
-        let ended = self.on(node, 0, at).filter_map(|(_, entry)| match &entry.event {
-            Event::ProcessExited { process, status } if processes.contains(process) => Some(*status),
+        let ended = self.on(node, 0, at).filter_map(|(ended, entry)| match &entry.event {
+            Event::ProcessExited { process, status } if processes.contains(process) => {
+                Some(self.exit(node, *process, *status, ended))
+            }
             _ => None,
         });
         ended.collect()
@@ -36,14 +47,24 @@ impl Facts<'_> {
 
     /// How the last installer that a node ran for a deployment ended before `at`; none when another was to take its place and
     /// could not be started. One that was asked for its version only is none.
-    pub fn process_exit(&self, id: Uuid, node: NodeIndex, at: At) -> Option<ExitStatus> {
+    pub fn process_exit(&self, id: Uuid, node: NodeIndex, at: At) -> Option<Exit> {
         let processes = self.processes_where(id, node, |command| command.args != ["--version"]);
-        let mut ended = self.on(node, 0, at).rev().filter_map(|(_, entry)| match &entry.event {
-            Event::ProcessExited { process, status } if processes.contains(process) => Some(Some(*status)),
+        let mut ended = self.on(node, 0, at).rev().filter_map(|(ended, entry)| match &entry.event {
+            Event::ProcessExited { process, status } if processes.contains(process) => {
+                Some(Some(self.exit(node, *process, *status, ended)))
+            }
             Event::Fault(fault) if fault.failed() == Some("spawn-fails") => Some(None),
             _ => None,
         });
         ended.next().flatten()
+    }
+
+    fn exit(&self, node: NodeIndex, process: u32, status: ExitStatus, ended: At) -> Exit {
+        let starts =
+            |event: &Event| matches!(event, Event::ProcessStarted { process: number, .. } if *number == process);
+        let started = self.on(node, 0, ended).rev().find(|(_, entry)| starts(&entry.event));
+        let started = started.map_or(0, |(started, _)| started);
+        Exit { status, was_unreadable: self.failed_between(node, "output-fails", started, ended) }
     }
 }
 
