@@ -14,6 +14,8 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Frequency {
     Off,
+    /// A few times in a row, and never else.
+    Once,
     Rare,
     Often,
     Always,
@@ -22,21 +24,22 @@ enum Frequency {
 impl Frequency {
     fn odds(self) -> Odds {
         match self {
-            Self::Off => odds(0, 1),
+            Self::Off | Self::Once => odds(0, 1),
             Self::Rare => odds(1, 24),
             Self::Often => odds(1, 3),
             Self::Always => odds(1, 1),
         }
     }
 
-    /// The frequency of a kind that is on with `density`. Failures are never more than rare, or no run would succeed; but
-    /// those of what is done a few times only would hardly ever happen then. What a node is like for a life harms nobody by
+    /// The frequency of a kind that is on with `density`. Failures are never more than rare, or no run would succeed, and in half
+    /// of the runs even rarer: what is done hundreds of times in a run would fail again and again. But those of what is done a
+    /// few times only would hardly ever happen then. What a node is like for a life harms nobody by
     /// itself, and is the most frequent.
     fn draw(roll: Roll, effect: Effect, density: Odds) -> Self {
         let on = density.hits;
         let off = density.of - on;
         match effect {
-            Effect::Failure => roll.pick(&[(2 * off + on, Self::Off), (on, Self::Rare)]),
+            Effect::Failure => roll.pick(&[(4 * off + 2 * on, Self::Off), (on, Self::Rare), (on, Self::Once)]),
             Effect::Refusal => roll.pick(&[(4 * off + 4 * on, Self::Off), (2 * on, Self::Often), (on, Self::Always)]),
             Effect::Condition => roll.pick(&[(2 * off, Self::Off), (on, Self::Often), (on, Self::Always)]),
             Effect::Death => roll.pick(&[(2 * off + 2 * on, Self::Off), (on, Self::Often)]),
@@ -50,11 +53,15 @@ impl Frequency {
 /// Out of how many kinds how many are on.
 const DENSITIES: [(u32, Odds); 4] = [(1, odds(1, 8)), (1, odds(1, 4)), (3, odds(1, 2)), (3, odds(3, 4))];
 
+/// Of those after which a deploy fails fewer are, and in some runs hardly any: where there are many kinds of failure, one of
+/// them always strikes, and bugs of deploys that succeed are never met.
+const HARDSHIPS: [(u32, Odds); 4] = [(3, odds(1, 16)), (2, odds(1, 4)), (2, odds(1, 2)), (2, odds(3, 4))];
+
 /// How many failures of one kind come in a row, where they come so: a device that is full stays full for a while.
 const BURSTS: [(u32, u32); 4] = [(3, 0), (1, 2), (1, 4), (1, 8)];
 
-/// Before which of its occurrences a burst begins.
-const BURST_BEGINS_MAX: u32 = 48;
+/// Before which of its occurrences a burst begins: some operations are done a few times in a run, others hundreds of times.
+const BURST_BEGINS_BELOW: [(u32, u32); 3] = [(1, 12), (2, 48), (1, 192)];
 
 /// Out of how many runs there is what comes once a node, whatever a kind's frequency is: in the others haste stays haste.
 const ODD_RUNS: Odds = odds(1, 2);
@@ -69,7 +76,8 @@ const STALLS_BELOW: [(u32, u32); 3] = [(1, 4), (1, 16), (1, 64)];
 const STALL_LENGTHS: u32 = 3;
 
 /// Out of how many such runs what is done a few times fails once, and before which occurrence: one failure tells more than many.
-const LONE_REFUSALS: Odds = odds(1, 4);
+/// They are as frequent as other failures.
+const LONE_REFUSALS: Odds = odds(1, 2);
 const LONE_REFUSALS_BELOW: [(u32, u32); 2] = [(1, 2), (1, 5)];
 
 /// How far delays go, in fifths of their range: races live among the small ones, time-outs among the large.
@@ -87,7 +95,12 @@ impl Profile {
     /// The profile that `seed` stands for.
     pub fn new(seed: Seed) -> Self {
         let density = seed.child("density").roll().pick(&DENSITIES);
-        Self { kinds: Kind::ALL.iter().map(|&kind| KindProfile::new(kind, seed, density)).collect() }
+        let hardship = seed.child("hardship").roll().pick(&HARDSHIPS);
+        let density_of = |kind: Kind| match kind.effect() {
+            Effect::Failure | Effect::Refusal | Effect::Death => hardship,
+            _ => density,
+        };
+        Self { kinds: Kind::ALL.iter().map(|&kind| KindProfile::new(kind, seed, density_of(kind))).collect() }
     }
 
     /// The value of a choice, below `bound`.
@@ -114,6 +127,8 @@ struct KindProfile {
     reach_fifths: u32,
     /// Of which length its failures come in bursts; 0 when they come one by one.
     burst: u32,
+    /// Before which occurrence a burst begins.
+    burst_below: u32,
     /// Before which occurrence it stalls or fails once a node, whatever else it does; 0 when it does not.
     once_below: u32,
 }
@@ -129,12 +144,16 @@ impl KindProfile {
             spread: seed.child("spread").roll().pick(&[(1, Spread::Even), (1, Spread::PerNode)]),
             reach_fifths: seed.child("reach").roll().pick(&REACHES),
             burst: seed.child("burst").roll().pick(&BURSTS),
+            burst_below: seed.child("burst-below").roll().pick(&BURST_BEGINS_BELOW),
             once_below: match kind.effect() {
                 _ if !run.child("once").roll().hits(ODD_RUNS) => 0,
                 Effect::Delay if seed.child("once").roll().hits(STALLS) => {
                     seed.child("once-below").roll().pick(&STALLS_BELOW)
                 }
-                Effect::Refusal if seed.child("once").roll().hits(LONE_REFUSALS) => {
+                Effect::Refusal
+                    if seed.child("once").roll().hits(LONE_REFUSALS)
+                        && seed.child("once-hard").roll().hits(density) =>
+                {
                     seed.child("once-below").roll().pick(&LONE_REFUSALS_BELOW)
                 }
                 _ => 0,
@@ -158,12 +177,20 @@ impl KindProfile {
 
     /// Is this one of the failures in a row that this run has on the node, if it has any?
     fn is_in_burst(&self, label: Label) -> bool {
-        if self.effect != Effect::Failure || self.burst == 0 || self.frequency_on(label.node) == Frequency::Off {
+        if self.effect != Effect::Failure {
+            return false;
+        }
+        let length = match self.frequency_on(label.node) {
+            Frequency::Off => 0,
+            Frequency::Once => self.burst.max(1),
+            _ => self.burst,
+        };
+        if length == 0 {
             return false;
         }
         let begin = self.seed.child("burst-at").nth(label.node.map_or(0, |node| u64::from(node.0))).roll();
-        let begin = begin.below(BURST_BEGINS_MAX);
-        (begin..begin + self.burst).contains(&label.occurrence)
+        let begin = begin.below(self.burst_below);
+        (begin..begin + length).contains(&label.occurrence)
     }
 
     /// Is this the one long wait, or the one failure, of this run on the node, if it has one?

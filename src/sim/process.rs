@@ -87,12 +87,13 @@ impl Processes for SimProcesses {
     type Child = SimChild;
 
     async fn spawn(&self, command: &Command) -> io::Result<SimChild> {
+        let fares = self.world.draw(Some(self.node), Kind::ProcessFails, 4);
         if self.world.fails(self.node, Kind::SpawnFails).await {
             return Err(io::Error::other("resource temporarily unavailable"));
         }
         let scripts = Rc::clone(&self.scripts.borrow());
         let mut script = scripts(self.node, command)?;
-        match self.world.draw(Some(self.node), Kind::ProcessFails, 4) {
+        match fares {
             0 => {}
             1 => script.ends_otherwise(Some(FAILED)),
             2 => script.ends_otherwise(Some(FAULTED)),

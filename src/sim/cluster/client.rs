@@ -134,6 +134,7 @@ impl Cluster {
         let component = self.0.params.component.variant(deploy.brings_back.unwrap_or(number));
         let component = deploy.edited(component);
         let facts = facts(&component, number, &deploy, self.0.world.wall_clock_ms(origin));
+        let leaves_peers = facts.ignore_replication_errors;
         self.0.open.borrow_mut().insert(number, self.may_go_on(&facts));
         self.0.world.record(Some(origin), Event::DeployRequested(Rc::new(facts)));
         let uploads = deploy.brings_back.is_none() && deploy.packs.is_none();
@@ -142,7 +143,7 @@ impl Cluster {
         let client = Client { deploy: number, hangs_up_after: deploy.hangs_up_after, stream: Rc::clone(&stream) };
         let answer = self.ask(origin, client, Value::Object(deploy.request), upload).await;
         let answer = self.answered(origin, number, answer);
-        if answer.is_ok() {
+        if answer.is_ok() && !leaves_peers {
             self.0.open.borrow_mut().remove(&number);
         }
         let code = stream.borrow().exit().code();

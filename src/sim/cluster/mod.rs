@@ -55,7 +55,7 @@ struct Inner {
     scripts: Rc<RefCell<Rc<Scripts>>>,
     fabric: Rc<dyn Fabric>,
     deploys: Cell<u32>,
-    /// How long what a deploy began may go on, for each that has not succeeded, by its number.
+    /// How long what a deploy began may go on, for each that has not succeeded everywhere, by its number.
     open: RefCell<BTreeMap<u32, Duration>>,
 }
 

@@ -58,7 +58,7 @@ impl Cluster {
         2 * install + wait + ANSWER_MARGIN + restarts
     }
 
-    /// Deploys wait for each other, so what they may take adds up. One that has succeeded has nothing left to do, but its
+    /// Deploys wait for each other, so what they may take adds up. One that has succeeded everywhere has nothing left to do, but its
     /// row and its payload may still have to reach somebody: the last delay comes to its end, who waits on a silent link
     /// notices that and connects anew behind a pause, a device is asked again behind another, and the bytes come.
     fn settles_within(&self) -> Duration {
