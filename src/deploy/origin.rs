@@ -30,7 +30,7 @@ use super::{
 use crate::env::{Env, NodeName, StoreError};
 
 /// How long an origin waits for a peer's answer beyond the time that the peer may take for its row and its install.
-const ANSWER_MARGIN: std::time::Duration = std::time::Duration::from_secs(60);
+pub const ANSWER_MARGIN: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// Why a deploy failed, before it is told.
 #[derive(Debug, thiserror::Error)]

@@ -88,7 +88,7 @@ pub struct Finished<'a> {
 }
 
 /// Phases in which a deploy that fails has not turned to its peers yet.
-const PHASES_BEFORE_PEERS: [&str; 5] = ["prepare", "extract", "install", "load", "swap"];
+pub const PHASES_BEFORE_PEERS: [&str; 5] = ["prepare", "extract", "install", "load", "swap"];
 
 /// May a peer still need the payload? A peer that has answered success has installed it, and none was asked by a deploy
 /// that failed before; of all others nothing is known, nor of one whose origin died.

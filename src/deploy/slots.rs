@@ -169,7 +169,8 @@ impl Slots {
         }
     }
 
-    /// What a deploy that fails may leave behind.
+    /// What a deploy that fails may leave behind. Its build is not live: an origin asks each peer once, so that none that went live
+    /// fails later.
     pub fn remains(&self) -> Vec<PathBuf> {
         vec![self.staged.clone(), self.kept(), fresh_link(&self.project, &self.build)]
     }

@@ -137,6 +137,20 @@ impl Told {
         }
     }
 
+    /// Nobody knows any more what it does.
+    fn unreadable(&self, cause: io::Error) -> io::Error {
+        let event = Event::ProcessUnreadable { process: self.process, cause: cause.to_string() };
+        self.processes.recorder.record(&event);
+        cause
+    }
+
+    /// Its node ends it, unless it has ended.
+    fn killed(&self) {
+        if !self.over {
+            self.processes.recorder.record(&Event::ProcessKilled { process: self.process });
+        }
+    }
+
     fn ended(&mut self, status: ExitStatus) {
         if !std::mem::replace(&mut self.over, true) {
             self.processes.recorder.record(&Event::ProcessExited { process: self.process, status });
@@ -183,12 +197,12 @@ impl Child for RealChild {
             let next = tokio::select! {
                 biased;
                 // First: what the leader leaves behind could write for as long as it is not ended.
-                status = child.wait(), if ended.is_none() => Next::Ended(status?),
-                bytes = stdout.chunk() => Next::Bytes(OutputStream::Stdout, bytes?),
-                bytes = stderr.chunk() => Next::Bytes(OutputStream::Stderr, bytes?),
-                () = sleep_until(drained), if ended.is_some() => Next::Silent,
+                status = child.wait(), if ended.is_none() => status.map(Next::Ended),
+                bytes = stdout.chunk() => bytes.map(|bytes| Next::Bytes(OutputStream::Stdout, bytes)),
+                bytes = stderr.chunk() => bytes.map(|bytes| Next::Bytes(OutputStream::Stderr, bytes)),
+                () = sleep_until(drained), if ended.is_some() => Ok(Next::Silent),
             };
-            match next {
+            match next.map_err(|cause| self.told.unreadable(cause))? {
                 Next::Bytes(stream, Some(bytes)) => {
                     self.told.wrote(stream, &bytes);
                     return Ok(Output::Chunk(stream, bytes));
@@ -201,6 +215,7 @@ impl Child for RealChild {
     }
 
     async fn kill_group(&mut self) -> io::Result<()> {
+        self.told.killed();
         self.end_group();
         self.child.wait().await?;
         self.told.ended(ExitStatus::Signal(Signal::KILL.as_raw()));
@@ -210,6 +225,7 @@ impl Child for RealChild {
 
 impl Drop for RealChild {
     fn drop(&mut self) {
+        self.told.killed();
         self.end_group();
         self.told.ended(ExitStatus::Signal(Signal::KILL.as_raw()));
     }

@@ -37,7 +37,10 @@ impl Serving for RealServing {
 
     async fn switch(&self, project: &str, build: Uuid, directory: &Path) -> io::Result<()> {
         self.recorder.record(&Event::Switching { project: project.to_owned(), build });
-        self.stands(directory).await?;
+        if let Err(cause) = self.stands(directory).await {
+            self.recorder.record(&Event::NotSwitched { project: project.to_owned(), build });
+            return Err(cause);
+        }
         self.served.borrow_mut().insert(project.to_owned(), build);
         self.recorder.record(&Event::Serves { project: project.to_owned(), build, tree: None });
         Ok(())

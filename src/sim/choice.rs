@@ -122,7 +122,8 @@ kinds! {
     BlobDamagedAt = "blob-damaged-at", Workload;
     /// A program cannot be started.
     SpawnFails = "spawn-fails", Refusal;
-    /// A process fares otherwise than its script says: 1 it fails, 2 a signal ends it, 3 it hangs.
+    /// A process fares otherwise than its script says: 1 it fails, 2 a signal ends it, 3 it hangs, 4 it says that it
+    /// succeeded, and has not done its work.
     ProcessFails = "process-fails", Refusal;
     /// A process's output cannot be read any further.
     OutputFails = "output-fails", Failure;

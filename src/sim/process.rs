@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{choice::Kind, disk::SimDisk, world::World};
 use crate::{
-    check::{Event, NodeIndex},
+    check::{Event, Fault, NodeIndex},
     env::{Child, Command, ExitStatus, Output, OutputStream, Processes},
 };
 
@@ -76,39 +76,38 @@ impl SimProcesses {
     }
 }
 
-/// Our own signal to end a group, and the one that ends a process of its own doing.
+/// The signal that ends a group; the machine sends it too, when it has no memory left.
 const KILLED: ExitStatus = ExitStatus::Signal(9);
-const FAULTED: ExitStatus = ExitStatus::Signal(11);
 
-/// How a process ends that fails.
-const FAILED: ExitStatus = ExitStatus::Code(1);
+/// How a process ends otherwise than its script says, by choice: `None` hangs, and the last one lies.
+const ENDS: [Option<ExitStatus>; 4] = [Some(ExitStatus::Code(1)), Some(KILLED), None, Some(ExitStatus::Code(0))];
 
 impl Processes for SimProcesses {
     type Child = SimChild;
 
     async fn spawn(&self, command: &Command) -> io::Result<SimChild> {
-        let fares = self.world.draw(Some(self.node), Kind::ProcessFails, 4);
+        let fares = self.world.draw(Some(self.node), Kind::ProcessFails, 1 + ENDS.len() as u32);
         if self.world.fails(self.node, Kind::SpawnFails).await {
             return Err(io::Error::other("resource temporarily unavailable"));
         }
         let scripts = Rc::clone(&self.scripts.borrow());
         let mut script = scripts(self.node, command)?;
-        match fares {
-            0 => {}
-            1 => script.ends_otherwise(Some(FAILED)),
-            2 => script.ends_otherwise(Some(FAULTED)),
-            _ => script.ends_otherwise(None),
-        }
         let process = self.started.replace(self.started.get() + 1);
         self.running.borrow_mut().insert(process);
         self.record(Event::ProcessStarted { process, command: command.clone() });
+        if let Some(exit) = fares.checked_sub(1).map(|way| ENDS[way as usize]) {
+            self.record(Event::Fault(Fault::Failed { what: Kind::ProcessFails.as_str().into() }));
+            script.ends_otherwise(exit);
+        }
         Ok(SimChild {
             process,
             writes: script.writes.into(),
             last_pause: script.last_pause,
             exit: script.exit,
             files: script.files.into_iter().map(|(name, pieces)| (command.directory.join(name), pieces)).collect(),
+            last: Instant::now(),
             due: None,
+            killed: false,
             processes: self.clone(),
         })
     }
@@ -121,8 +120,11 @@ pub struct SimChild {
     last_pause: Duration,
     exit: Option<ExitStatus>,
     files: Vec<(PathBuf, Vec<Bytes>)>,
+    /// When it did the last of what its node has seen: it goes on whether its node looks or not.
+    last: Instant,
     /// When what comes next may be seen; kept across calls, so that a cancelled one loses nothing.
     due: Option<Instant>,
+    killed: bool,
     processes: SimProcesses,
 }
 
@@ -136,13 +138,14 @@ impl SimChild {
             Some(due) => due,
             None => {
                 let delay = self.processes.world.draw_delay(self.processes.node, Kind::OutputDelay);
-                let due = Instant::now() + self.next_pause() + delay.unwrap_or_default();
+                let due = self.last + self.next_pause() + delay.unwrap_or_default();
                 *self.due.insert(due)
             }
         };
         if due > Instant::now() {
             sleep_until(due).await;
         }
+        self.last = due;
         self.due = None;
     }
 
@@ -156,6 +159,13 @@ impl SimChild {
         Some((stream, part))
     }
 
+    /// Its node ends it, unless it has ended or is being ended.
+    fn tell_killed(&mut self) {
+        if !std::mem::replace(&mut self.killed, true) && self.processes.running.borrow().contains(&self.process) {
+            self.processes.record(Event::ProcessKilled { process: self.process });
+        }
+    }
+
     fn end(&self, status: ExitStatus) {
         if self.processes.running.borrow_mut().remove(&self.process) {
             self.processes.record(Event::ProcessExited { process: self.process, status });
@@ -166,10 +176,12 @@ impl SimChild {
 impl Child for SimChild {
     async fn next(&mut self) -> io::Result<Output> {
         self.wait_until_due().await;
+        if self.processes.world.fails(self.processes.node, Kind::OutputFails).await {
+            let cause = "the pipe is broken".to_owned();
+            self.processes.record(Event::ProcessUnreadable { process: self.process, cause: cause.clone() });
+            return Err(io::Error::other(cause));
+        }
         if let Some((stream, bytes)) = self.take_write() {
-            if self.processes.world.fails(self.processes.node, Kind::OutputFails).await {
-                return Err(io::Error::other("the pipe is broken"));
-            }
             self.processes.record(Event::ProcessOutput { process: self.process, stream, bytes: bytes.clone() });
             return Ok(Output::Chunk(stream, bytes));
         }
@@ -182,6 +194,7 @@ impl Child for SimChild {
     }
 
     async fn kill_group(&mut self) -> io::Result<()> {
+        self.tell_killed();
         let SimProcesses { world, node, .. } = &self.processes;
         world.delay(*node, Kind::GroupEnd).await;
         let fails = world.fails(*node, Kind::GroupEndFails).await;
@@ -192,6 +205,7 @@ impl Child for SimChild {
 
 impl Drop for SimChild {
     fn drop(&mut self) {
+        self.tell_killed();
         self.end(KILLED);
     }
 }

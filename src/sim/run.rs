@@ -26,7 +26,7 @@ use super::{
 use crate::check::{Judged, Judgement, NodeIndex, Trace, Violation, judge_and_mark};
 
 /// Virtual time after which a run that has not ended is stuck: well beyond the longest time limit of the logic.
-const HORIZON: Duration = Duration::from_secs(24 * 60 * 60);
+pub(super) const HORIZON: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What a run is made from, beside its choices.
 #[derive(Clone)]

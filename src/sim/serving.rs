@@ -50,10 +50,13 @@ impl Serving for SimServing {
     async fn switch(&self, project: &str, build: Uuid, directory: &Path) -> io::Result<()> {
         self.world.record(Some(self.node), Event::Switching { project: project.to_owned(), build });
         self.world.delay(self.node, Kind::Switch).await;
+        let not_switched = || Event::NotSwitched { project: project.to_owned(), build };
         if self.world.fails(self.node, Kind::SwitchRefused).await {
+            self.world.record(Some(self.node), not_switched());
             return Err(io::Error::other("the component threw while it was loaded"));
         }
         if self.world.fails(self.node, Kind::SwitchStale).await {
+            self.world.record(Some(self.node), not_switched());
             return Ok(());
         }
         self.served.borrow_mut().insert(project.to_owned(), build);

@@ -218,7 +218,7 @@ fn an_installer_that_fares_badly_is_told_by_what_became_of_it() {
     const HANGS: (Kind, u32) = (Kind::ProcessFails, 3);
     for (faults, told) in [
         (&[(Kind::ProcessFails, 1)][..], "failed with exit code 1"),
-        (&[(Kind::ProcessFails, 2)], "failed with signal 11"),
+        (&[(Kind::ProcessFails, 2)], "failed with signal 9"),
         (&[HANGS], "was ended at its time limit of 10 s"),
         (&[(Kind::OutputFails, 1)], "cannot be read: the pipe is broken"),
         // That the end of its group cannot be told hides nothing.

@@ -7,7 +7,7 @@
 //! - `capsules` replays what once broke.
 //! - `exhibits` keeps the museum up to date with the code.
 //! - `blob_reads`, `install`, `load`, `restarts`, `big_operation` are parts of the logic at times and sizes of their own.
-//! - `pauses` stops nodes as a whole.
+//! - `pauses` stops nodes as a whole; `settling` says by when a cluster that has healed must have come to rest.
 //! - `archive` packs and unpacks: the vocabulary, and the rules of what an archive may hold.
 //! - `bad_frames` has a member send what is no frame.
 //! - `trace_lines` writes events as lines and reads them back.
@@ -29,6 +29,7 @@ mod restarts;
 mod rollback;
 mod scenarios;
 mod scripted;
+mod settling;
 mod slots;
 mod snapshots;
 mod story;

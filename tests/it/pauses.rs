@@ -92,3 +92,23 @@ fn what_a_pause_delays_is_excused_by_it_and_by_no_more() {
     assert!(unexcused > 0, "no pause made anything late");
     assert!(later > 10, "{later} of the runs notice that a reader is 10 ms later than its node's pause makes it");
 }
+
+#[test]
+fn a_node_that_dies_at_the_step_of_its_pause_was_not_paused() {
+    let setup = setup(WorldKind::Sim);
+    let mut died = 0;
+    for at in 0..64 {
+        let mut choices = pause(NodeIndex(1), at, LENGTH + 5);
+        for (kind, value) in [(Kind::Crash, 1), (Kind::CrashAt, at)] {
+            choices.insert(Label { kind, node: Some(NodeIndex(1)), occurrence: 0 }, value);
+        }
+        let report = run(&setup, "deploy", choices);
+        let entries = report.trace.entries();
+        let Some(death) = entries.iter().position(|entry| matches!(entry.event, Event::Crashed { .. })) else {
+            continue;
+        };
+        died += 1;
+        assert_eq!(paused(&entries[death..]), None, "step {at}");
+    }
+    assert!(died > 20, "{died}");
+}

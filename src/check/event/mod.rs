@@ -359,6 +359,25 @@ pub enum Event {
     },
     /// What a node holds at the end of the run.
     Final(Rc<NodeFinal>),
+    /// The output of a child process, or how it ends, cannot be told any more.
+    ProcessUnreadable {
+        /// Its number on this node.
+        process: u32,
+        /// What the system says.
+        cause: String,
+    },
+    /// The node ends a child process with its whole group.
+    ProcessKilled {
+        /// Its number on this node.
+        process: u32,
+    },
+    /// A switch is over, and requests go where they went.
+    NotSwitched {
+        /// Of which project.
+        project: String,
+        /// The deployment whose build it was to be.
+        build: Uuid,
+    },
     /// Everything has healed, and in the time that what was under way then may take the cluster has not come to rest.
     Unsettled {
         /// That time, milliseconds.

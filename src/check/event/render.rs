@@ -76,6 +76,11 @@ impl fmt::Display for Event {
             Self::StrangerSpeaks { port, says } => write!(f, "is visited for {port:?} by a stranger, who says: {says}"),
             Self::StrangerTold { what, .. } => write!(f, "gives the stranger a {what}"),
             Self::TaskPanicked { task, message } => write!(f, "task `{task}` panics: {message}"),
+            Self::ProcessUnreadable { process, cause } => write!(f, "cannot read process {process} any more: {cause}"),
+            Self::ProcessKilled { process } => write!(f, "kills process {process} and its group"),
+            Self::NotSwitched { project, build } => {
+                write!(f, "does not switch `{project}` to the build of {}", Short(*build))
+            }
             Self::Unsettled { within_ms, what } => write!(f, "not at rest {within_ms} ms after all had healed: {what}"),
             Self::Stuck { waiting } => write!(f, "stuck; waiting: {}", waiting.join(", ")),
             Self::Hot { polls, last } => write!(f, "no time goes by over {polls} polls; last: {last}"),

@@ -87,8 +87,7 @@ fn causes_of_deploy(facts: &Facts<'_>, deploy: &Deploy, at: At) -> Vec<String> {
     if let Some((_, failure)) = deploy.failure().filter(|(_, failure)| failure["code"] == "superseded") {
         return vec![superseded(facts, deploy, deploy.origin, at, message(failure))];
     }
-    let told = deploy.failure().map_or("", |(_, failure)| message(failure));
-    if let Some(exit) = deploy.id.and_then(|id| bad_exit(facts, id, deploy.origin, at, told)) {
+    if let Some(exit) = deploy.id.and_then(|id| bad_exit(facts, id, deploy.origin, at)) {
         return vec![exit];
     }
     if let Some(missing) =
@@ -125,22 +124,17 @@ fn superseded(facts: &Facts<'_>, deploy: &Deploy, node: NodeIndex, at: At, told:
     named.cloned().unwrap_or_else(|| "what is not that a newer build is live".to_owned())
 }
 
-fn bad_exit(facts: &Facts<'_>, id: uuid::Uuid, node: NodeIndex, at: At, told: &str) -> Option<String> {
-    told_of_exit(facts.process_exit(id, node, at)?, told)
+fn bad_exit(facts: &Facts<'_>, id: uuid::Uuid, node: NodeIndex, at: At) -> Option<String> {
+    told_of_exit(facts.process_exit(id, node, at)?)
 }
 
-/// What a failure says of an installer that its node has killed: why it did.
-const WHY_KILLED: [&str; 2] = ["time limit", "the pipe is broken"];
-
-/// What must be `told` of an installer that ended like this; nothing if it succeeded.
-fn told_of_exit(exit: Exit, told: &str) -> Option<String> {
-    match exit.status {
-        ExitStatus::Code(0) => None,
-        ExitStatus::Signal(9) => {
-            let causes = &WHY_KILLED[..if exit.was_unreadable { 2 } else { 1 }];
-            Some((*causes.iter().find(|cause| told.contains(**cause)).unwrap_or(&causes[0])).to_owned())
-        }
-        status => Some(status.to_string()),
+/// What is told of an installer that ended like this; nothing if it succeeded.
+fn told_of_exit(exit: Exit<'_>) -> Option<String> {
+    match exit {
+        Exit { was_killed: true, unreadable: Some(cause), .. } => Some(cause.to_owned()),
+        Exit { was_killed: true, unreadable: None, .. } => Some("time limit".to_owned()),
+        Exit { status: ExitStatus::Code(0), .. } => None,
+        Exit { status, .. } => Some(status.to_string()),
     }
 }
 
@@ -194,6 +188,13 @@ fn misses_earlier_payload(facts: &Facts<'_>, deploy: &Deploy, at: At, failure: &
     !matches!(last, Some(BlobState::Complete { .. })) && message(failure).contains("payload blob")
 }
 
+/// Does it say that nothing came of a packer that said that it had succeeded, and had not done its work?
+fn misses_what_a_packer_said(facts: &Facts<'_>, deploy: &Deploy, at: At, failure: &Value) -> bool {
+    deploy.asked.archives.is_some()
+        && message(failure).contains(": 0 archives came")
+        && facts.failed_between(deploy.origin, "process-fails", deploy.requested, at)
+}
+
 /// What devices say when they fail, by kind of fault.
 const FAILURES: [(&str, &str); 6] = [
     ("disk-fails", "no space left on device"),
@@ -206,10 +207,7 @@ const FAILURES: [(&str, &str); 6] = [
 
 fn names_no_failure<'a>(facts: &Facts<'_>, deploy: &Deploy, at: At, failure: &Value) -> Option<Finding<'a>> {
     let known = deploy.aborted.is_some() || failure["code"] == "superseded" || deploy.blames_component(failure);
-    if known
-        || !facts.peers_asked(deploy, at).is_empty()
-        || bad_exit(facts, deploy.id?, deploy.origin, at, "").is_some()
-    {
+    if known || !facts.peers_asked(deploy, at).is_empty() || bad_exit(facts, deploy.id?, deploy.origin, at).is_some() {
         return None;
     }
     // A program that could not be started may have been another deploy's, where there is one.
@@ -218,9 +216,11 @@ fn names_no_failure<'a>(facts: &Facts<'_>, deploy: &Deploy, at: At, failure: &Va
         true => facts.process_exits(deploy.id?, deploy.origin, at),
         false => Vec::new(),
     };
-    let told = message(failure);
-    let names_exit = exits.into_iter().filter_map(|exit| told_of_exit(exit, told)).any(|exit| told.contains(&exit));
-    if blames_damage(facts, deploy, at) || names_exit || misses_earlier_payload(facts, deploy, at, failure) {
+    let names_exit = exits.into_iter().filter_map(told_of_exit).any(|exit| message(failure).contains(&exit));
+    let excused = blames_damage(facts, deploy, at)
+        || misses_earlier_payload(facts, deploy, at, failure)
+        || misses_what_a_packer_said(facts, deploy, at, failure);
+    if names_exit || excused {
         return None;
     }
     let failures = failures_of_devices(facts, deploy, at);
@@ -266,7 +266,7 @@ fn cause_of_peer(facts: &Facts<'_>, operation: &Operation, at: At) -> Option<Str
         let deploy = facts.deploys.iter().find(|deploy| deploy.id == Some(operation.id))?;
         return Some(superseded(facts, deploy, operation.node, at, message(&answer["error"])));
     }
-    if let Some(exit) = bad_exit(facts, operation.id, operation.node, at, message(&answer["error"])) {
+    if let Some(exit) = bad_exit(facts, operation.id, operation.node, at) {
         return Some(exit);
     }
     if facts.keeps_rows_apart() {

@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::{
-    facts::{At, Deploy, Facts, deployment_of},
+    facts::{At, Deploy, Exit, Facts, deployment_of},
     verdict::{Finding, Inquiry},
 };
 use crate::{
@@ -25,9 +25,6 @@ const LIMIT_MS: u64 = 60 * 60 * 1_000;
 /// What ending a process group may take.
 const ENDING_MS: u64 = 1_000;
 
-/// How a group ends that its node has killed.
-const KILLED: ExitStatus = ExitStatus::Signal(9);
-
 /// What runs where nothing else is asked for.
 const DEFAULT_MANAGER: &str = "npm";
 
@@ -45,6 +42,7 @@ fn check(facts: &Facts<'_>) -> Judgement {
         }
         for node in succeeded(facts, deploy) {
             inquiry.look(|| was_left_out(facts, deploy, node, &own));
+            inquiry.look(|| failed_unnoticed(facts, deploy, node, &own));
         }
     }
     inquiry.done()
@@ -54,9 +52,17 @@ fn check(facts: &Facts<'_>) -> Judgement {
 struct Run<'a> {
     node: NodeIndex,
     deployment: Uuid,
+    number: u32,
     command: &'a Command,
     started: At,
     ended: Option<(At, ExitStatus)>,
+}
+
+impl Run<'_> {
+    fn exit<'f>(&self, facts: &'f Facts<'_>) -> Option<Exit<'f>> {
+        let (at, status) = self.ended?;
+        Some(facts.exit(self.node, self.number, status, at))
+    }
 }
 
 /// All of them, in order. What packs a package installs nothing.
@@ -67,7 +73,7 @@ fn runs<'a>(facts: &'a Facts<'_>) -> Vec<Run<'a>> {
         match &entry.event {
             Event::ProcessStarted { process, command } if command.args.first().is_none_or(|arg| arg != "pack") => {
                 let Some(deployment) = deployment_of(&command.directory) else { continue };
-                runs.push((*process, Run { node, deployment, command, started: at, ended: None }));
+                runs.push((*process, Run { node, deployment, number: *process, command, started: at, ended: None }));
             }
             Event::ProcessExited { process, status } => {
                 let mut open = runs.iter_mut().rev();
@@ -120,25 +126,46 @@ fn was_left_out<'a>(facts: &Facts<'_>, deploy: &Deploy, node: NodeIndex, own: &[
     })
 }
 
+/// Of several managers the last that ran is the one that was taken; asking for a version is no install.
+fn failed_unnoticed<'a>(facts: &Facts<'_>, deploy: &Deploy, node: NodeIndex, own: &[&Run<'_>]) -> Option<Finding<'a>> {
+    let last = own.iter().rfind(|run| run.node == node && run.command.args != ["--version"])?;
+    let ended = last.ended.filter(|(_, status)| *status != ExitStatus::Code(0));
+    let went = match ended {
+        Some((at, _)) if last.exit(facts).is_some_and(|exit| exit.was_killed) => {
+            format!("was killed by its node at {} ms", facts.at_ms(at))
+        }
+        Some((_, status)) => format!("ended with {status}"),
+        None if last.ended.is_none() => "has not ended".to_owned(),
+        None => return None,
+    };
+    Some(Finding {
+        kind: "a node succeeds though its install failed",
+        at: ended.map_or(facts.end() - 1, |(at, _)| at),
+        node: Some(node),
+        why: format!("{node} says that it has built `{}`, but `{}` {went}", deploy.asked.project, last.command),
+        witnesses: vec![deploy.requested, last.started],
+    })
+}
+
 fn limit_ms(deploy: &Deploy) -> u64 {
     deploy.asked.install_timeout_ms.unwrap_or(LIMIT_MS)
 }
 
 /// A group is ended at the limit; a node's death ends it too. Asking for a version is no install.
 fn ends_early<'a>(facts: &Facts<'_>, deploy: &Deploy, run: &Run<'_>, first: At) -> Option<Finding<'a>> {
-    let (ended, status) = run.ended?;
-    if status != KILLED || run.command.args == ["--version"] {
+    let (ended, _) = run.ended?;
+    let exit = run.exit(facts)?;
+    // What cannot be listened to any more is ended.
+    if !exit.was_killed || exit.unreadable.is_some() || run.command.args == ["--version"] {
         return None;
     }
-    // What cannot be listened to any more is ended.
-    let unreadable = facts.failed_between(run.node, "output-fails", run.started, ended);
     let died = facts
         .between(run.started, facts.end())
         .take_while(|(at, _)| facts.at_ms(*at) <= facts.at_ms(ended))
         .any(|(_, entry)| entry.node == Some(run.node) && matches!(entry.event, Event::Crashed { .. }));
     let slow_ms = facts.delayed_ms(run.node, &["disk"], deploy.requested, ended);
     let due_ms = (facts.at_ms(first) + limit_ms(deploy)).saturating_sub(slow_ms);
-    (!died && !unreadable && facts.at_ms(ended) < due_ms).then(|| Finding {
+    (!died && facts.at_ms(ended) < due_ms).then(|| Finding {
         kind: "an installer is ended before its time is over",
         at: ended,
         node: Some(run.node),

@@ -133,6 +133,8 @@ impl Merge {
             }
             Event::ProcessStarted { process, .. }
             | Event::ProcessOutput { process, .. }
+            | Event::ProcessUnreadable { process, .. }
+            | Event::ProcessKilled { process }
             | Event::ProcessExited { process, .. } => behind(process, before.processes, &mut after.processes),
             Event::Speaks { link, .. } | Event::Hears { link, .. } => behind(link, before.links, &mut after.links),
             Event::Tail { reader, key, saw } => {

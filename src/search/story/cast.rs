@@ -142,6 +142,8 @@ fn subjects(entry: &Entry) -> Vec<Subject> {
         Event::Blob { id, .. } | Event::BlobRead { id, .. } => vec![Subject::Blob(*id)],
         Event::ProcessStarted { process, .. }
         | Event::ProcessOutput { process, .. }
+        | Event::ProcessUnreadable { process, .. }
+        | Event::ProcessKilled { process }
         | Event::ProcessExited { process, .. } => vec![Subject::Process(entry.node, *process)],
         event => event.journal_deployment().map(row_of).into_iter().collect(),
     }

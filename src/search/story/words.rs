@@ -78,7 +78,7 @@ fn subject(kind: Kind) -> String {
         Kind::BlobDamaged => "the {} blob is damaged at rest",
         Kind::BlobDamagedAt => "before which read the {} blob is damaged",
         Kind::SpawnFails => "the {} program cannot be started",
-        Kind::ProcessFails => "its {} process fails (1), is ended by a signal (2) or hangs (3)",
+        Kind::ProcessFails => "its {} process fares otherwise than its script says",
         Kind::OutputFails => "the {} read of a process's output fails",
         Kind::GroupEnd => "the end of its {} process group that is killed",
         Kind::GroupEndFails => "the end of its {} process group that is killed cannot be told",

@@ -11,9 +11,12 @@ use std::{
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use serde_json::{Map, Value, json};
-use tokio::{sync::Notify, time::sleep};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep},
+};
 
-use super::Cluster;
+use super::{Cluster, settle::has_left_nothing};
 use crate::{
     check::{DeployFacts, Event, NodeIndex},
     deploy::{client::ClientStream, event::Event as Progress, recorder::Upload},
@@ -135,7 +138,7 @@ impl Cluster {
         let component = deploy.edited(component);
         let facts = facts(&component, number, &deploy, self.0.world.wall_clock_ms(origin));
         let leaves_peers = facts.ignore_replication_errors;
-        self.0.open.borrow_mut().insert(number, self.may_go_on(&facts));
+        self.0.open.borrow_mut().insert(number, (Instant::now(), self.may_go_on(&facts)));
         self.0.world.record(Some(origin), Event::DeployRequested(Rc::new(facts)));
         let uploads = deploy.brings_back.is_none() && deploy.packs.is_none();
         let upload = uploads.then(|| self.upload(number, origin, &component, &deploy));
@@ -143,7 +146,7 @@ impl Cluster {
         let client = Client { deploy: number, hangs_up_after: deploy.hangs_up_after, stream: Rc::clone(&stream) };
         let answer = self.ask(origin, client, Value::Object(deploy.request), upload).await;
         let answer = self.answered(origin, number, answer);
-        if answer.is_ok() && !leaves_peers {
+        if has_left_nothing(&answer, leaves_peers) {
             self.0.open.borrow_mut().remove(&number);
         }
         let code = stream.borrow().exit().code();

@@ -121,9 +121,14 @@ impl Cluster {
     /// A node is paused for as long as the choice says, or until it dies.
     fn pause(&self, node: NodeIndex) {
         let Inner { world, spawner, .. } = &*self.0;
+        let life = world.lives().ended(node);
         let ms = pause_ms(world.draw(Some(node), Kind::PauseTime, PAUSE_BOUND));
+        if !world.lives().is_alive(node) {
+            // It died at this very step.
+            return;
+        }
         world.record(Some(node), Event::Fault(Fault::Paused { ms }));
-        let (life, world) = (world.lives().ended(node), Rc::clone(world));
+        let world = Rc::clone(world);
         let resume = async move {
             tokio::select! {
                 biased;

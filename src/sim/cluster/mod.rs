@@ -17,7 +17,7 @@ use futures_util::future::LocalBoxFuture;
 use serde_json::Value;
 use tokio::{
     sync::{mpsc, oneshot},
-    time::sleep,
+    time::{Instant, sleep},
 };
 
 pub use self::client::{Answer, Deploy};
@@ -55,8 +55,8 @@ struct Inner {
     scripts: Rc<RefCell<Rc<Scripts>>>,
     fabric: Rc<dyn Fabric>,
     deploys: Cell<u32>,
-    /// How long what a deploy began may go on, for each that has not succeeded everywhere, by its number.
-    open: RefCell<BTreeMap<u32, Duration>>,
+    /// Of each deploy whose peers may still be at work, by its number: when it was asked for, and how long what it began may go on.
+    open: RefCell<BTreeMap<u32, (Instant, Duration)>>,
 }
 
 impl Cluster {

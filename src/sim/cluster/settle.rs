@@ -5,12 +5,14 @@ use std::{rc::Rc, time::Duration};
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
-use super::{Cluster, LOOK_EVERY, client::SLOWEST_BYTES_PER_MS};
+use super::{Answer, Cluster, LOOK_EVERY, client::SLOWEST_BYTES_PER_MS};
 use crate::{
     check::{DeployFacts, Event, NodeFinal, NodeIndex},
     deploy::{
+        origin::ANSWER_MARGIN,
         request::{DEPLOYMENT_TIMEOUT_DEFAULT, INSTALL_TIMEOUT_DEFAULT},
         restart::RESTART_MAX,
+        retention::PHASES_BEFORE_PEERS,
     },
     env::{BlobId, BlobState, Env, Record},
     replication::operations::SILENCE_MAX,
@@ -18,6 +20,7 @@ use crate::{
         blobs::SimBlobs,
         choice::{DELAY_BOUND, delay_ms},
         component::Component,
+        run::HORIZON,
     },
 };
 
@@ -26,9 +29,6 @@ const LOOK_EVERY_MAX: Duration = Duration::from_secs(5);
 
 /// The longest pause of the logic before it tries again what has failed.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
-
-/// What an origin gives its peers on top of their limits (spec 8).
-const ANSWER_MARGIN: Duration = Duration::from_secs(60);
 
 impl Cluster {
     /// Lets everything heal, then waits until nothing is under way any more. What is under way may take its time, but no
@@ -58,15 +58,20 @@ impl Cluster {
         2 * install + wait + ANSWER_MARGIN + restarts
     }
 
-    /// Deploys wait for each other, so what they may take adds up. One that has succeeded everywhere has nothing left to do, but its
+    /// Deploys wait for each other, so what they may take adds up, from the last on. What is over has nothing left to do, but its
     /// row and its payload may still have to reach somebody: the last delay comes to its end, who waits on a silent link
-    /// notices that and connects anew behind a pause, a device is asked again behind another, and the bytes come.
+    /// notices that and connects anew behind a pause, a device is asked again behind another, and the bytes come. A run that
+    /// takes longer than a run may is cut off a little before that.
     fn settles_within(&self) -> Duration {
-        let open: Duration = self.0.open.borrow().values().sum();
+        let open = self.0.open.borrow();
+        let limits: Duration = open.values().map(|(_, limit)| *limit).sum();
+        let since_the_last = open.values().map(|(asked, _)| asked.elapsed()).min().unwrap_or_default();
         let delay = Duration::from_millis(delay_ms(DELAY_BOUND - 1));
         let Component { payload_bytes, .. } = &*self.0.params.component;
         let sent = u64::from(self.deploys()) * u64::from(self.nodes()) * payload_bytes;
-        open + delay + SILENCE_MAX + 2 * PAUSE_MAX + Duration::from_millis(sent / SLOWEST_BYTES_PER_MS)
+        let rest = delay + SILENCE_MAX + 2 * PAUSE_MAX + Duration::from_millis(sent / SLOWEST_BYTES_PER_MS);
+        let left = HORIZON.saturating_sub(self.0.world.elapsed() + LOOK_EVERY_MAX);
+        (limits.saturating_sub(since_the_last) + rest).min(left)
     }
 
     /// What is not at rest, if anything.
@@ -140,6 +145,17 @@ impl Cluster {
         let writer = self.0.world.index_of(&record.version.node);
         let together = |writer| [node, writer].iter().all(|node| self.0.world.membership().includes(*node));
         writer == Some(node) || writer.is_some_and(together)
+    }
+}
+
+/// Is nobody at work any more for a deploy that ended like this? A success had all its peers, unless it ignores them; and a failure
+/// before any was asked had none.
+pub(super) fn has_left_nothing(answer: &Answer, ignores_peers: bool) -> bool {
+    match answer {
+        Ok(_) => !ignores_peers,
+        Err(failure) => {
+            failure["phase"].as_str().is_some_and(|phase| phase == "validate" || PHASES_BEFORE_PEERS.contains(&phase))
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::slice;
 
 use drydock::{
     check::{Death, Entry, Event, Fault, TailSight, TreeDigest},
-    env::BlobState,
+    env::{BlobState, Port},
     sim::run::WorldKind,
 };
 use serde_json::json;
@@ -117,6 +117,10 @@ fn an_older_build_may_come_where_the_newer_went_with_the_power() {
     for left in [None, Some(*tree)] {
         assert_eq!(judged_with(&[crash(Death::PowerLoss), gone(left), Event::Restarted, old.clone()]), None);
     }
+    // Once the node has started again all that it found is durable.
+    let up = Event::Listening { port: Port::Rows };
+    let later = [crash(Death::Closed), Event::Restarted, up, crash(Death::PowerLoss), gone(None), Event::Restarted];
+    assert_eq!(judged_with(&[&later[..], slice::from_ref(old)].concat()), back);
     // A loss of power that took nothing, or a death that takes nothing, is no excuse.
     assert_eq!(judged_with(&[crash(Death::PowerLoss), Event::Restarted, old.clone()]), back);
     assert_eq!(judged_with(&[crash(Death::Closed), gone(None), Event::Restarted, old.clone()]), back);

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use drydock::{
     check::{Death, DeployFacts, Entry, Event, Judgement, NodeFinal, NodeIndex, Trace, TreeDigest, invariants, judge},
-    env::{BlobState, Draft, Journal, Port, Record},
+    env::{BlobState, Draft, ExitStatus, Journal, Port, Record},
     search::setup::Setup,
     sim::{choice::Calm, run::WorldKind},
 };
@@ -111,6 +111,12 @@ const CANARIES: &[Canary] = &[
         let started = position(trace, |event| matches!(event, Event::ProcessStarted { .. }));
         let Event::ProcessStarted { command, .. } = &mut trace[started].event else { unreachable!("found as one") };
         command.program = "yarn".to_owned();
+    }),
+    canary("INSTALL", "deploy", |trace| {
+        // An installer that failed is not noticed.
+        let ends = position(trace, |event| matches!(event, Event::ProcessExited { .. }));
+        let Event::ProcessExited { status, .. } = &mut trace[ends].event else { unreachable!("found as one") };
+        *status = ExitStatus::Code(1);
     }),
     canary("LINES", "deploy", |trace| {
         let line =

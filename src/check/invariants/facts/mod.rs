@@ -359,7 +359,9 @@ impl<'a> Facts<'a> {
         // Once another build is brought in, what changes is the next swap.
         let builds = format!("builds/{project}/");
         let another = |event: &Event| matches!(event, Event::Renamed { to, .. } if to.starts_with(&builds));
-        let mut later = self.on(node, live + 1, to).take_while(|(_, entry)| !another(&entry.event));
+        // Nor may it go any more once its node has started again, which makes durable what it finds.
+        let is_over = |event: &Event| another(event) || matches!(event, Event::Listening { .. });
+        let mut later = self.on(node, live + 1, to).take_while(|(_, entry)| !is_over(&entry.event));
         let failed = |event: &Event| matches!(event, Event::Fault(fault) if fault.failed() == Some("disk-fails"));
         let (mut disk_failed, mut power_lost) = (false, false);
         later.any(|(_, entry)| {

@@ -10,11 +10,13 @@ use crate::{
 
 /// How a process ended.
 #[derive(Clone, Copy)]
-pub struct Exit {
+pub struct Exit<'a> {
     /// What the system says.
     pub status: ExitStatus,
-    /// Its output could not be read any more, or that of another on its node at the same time.
-    pub was_unreadable: bool,
+    /// Its node has ended it.
+    pub was_killed: bool,
+    /// Why it could not be told any more what it did, if so.
+    pub unreadable: Option<&'a str>,
 }
 
 impl Facts<'_> {
@@ -34,7 +36,7 @@ impl Facts<'_> {
     }
 
     /// How the installers ended that a node ran for a deployment, before `at`.
-    pub fn process_exits(&self, id: Uuid, node: NodeIndex, at: At) -> Vec<Exit> {
+    pub fn process_exits(&self, id: Uuid, node: NodeIndex, at: At) -> Vec<Exit<'_>> {
         let processes = self.processes_of(id, node);
         let ended = self.on(node, 0, at).filter_map(|(ended, entry)| match &entry.event {
             Event::ProcessExited { process, status } if processes.contains(process) => {
@@ -46,12 +48,14 @@ impl Facts<'_> {
     }
 
     /// How the last installer that a node ran for a deployment ended before `at`; none when another was to take its place and
-    /// could not be started. One that was asked for its version only is none.
-    pub fn process_exit(&self, id: Uuid, node: NodeIndex, at: At) -> Option<Exit> {
-        let processes = self.processes_where(id, node, |command| command.args != ["--version"]);
+    /// could not be started. One that was asked for its version only is none, unless its node had to end it.
+    pub fn process_exit(&self, id: Uuid, node: NodeIndex, at: At) -> Option<Exit<'_>> {
+        let all = self.processes_of(id, node);
+        let installers = self.processes_where(id, node, |command| command.args != ["--version"]);
         let mut ended = self.on(node, 0, at).rev().filter_map(|(ended, entry)| match &entry.event {
-            Event::ProcessExited { process, status } if processes.contains(process) => {
-                Some(Some(self.exit(node, *process, *status, ended)))
+            Event::ProcessExited { process, status } if all.contains(process) => {
+                let exit = self.exit(node, *process, *status, ended);
+                (exit.was_killed || installers.contains(process)).then_some(Some(exit))
             }
             Event::Fault(fault) if fault.failed() == Some("spawn-fails") => Some(None),
             _ => None,
@@ -59,12 +63,20 @@ impl Facts<'_> {
         ended.next().flatten()
     }
 
-    fn exit(&self, node: NodeIndex, process: u32, status: ExitStatus, ended: At) -> Exit {
-        let starts =
-            |event: &Event| matches!(event, Event::ProcessStarted { process: number, .. } if *number == process);
-        let started = self.on(node, 0, ended).rev().find(|(_, entry)| starts(&entry.event));
-        let started = started.map_or(0, |(started, _)| started);
-        Exit { status, was_unreadable: self.failed_between(node, "output-fails", started, ended) }
+    /// How a process ended that had ended at a place.
+    pub fn exit(&self, node: NodeIndex, process: u32, status: ExitStatus, ended: At) -> Exit<'_> {
+        let mut exit = Exit { status, was_killed: false, unreadable: None };
+        for (_, entry) in self.on(node, 0, ended).rev() {
+            match &entry.event {
+                Event::ProcessStarted { process: number, .. } if *number == process => break,
+                Event::ProcessKilled { process: number } if *number == process => exit.was_killed = true,
+                Event::ProcessUnreadable { process: number, cause } if *number == process => {
+                    exit.unreadable = Some(cause);
+                }
+                _ => {}
+            }
+        }
+        exit
     }
 }
 

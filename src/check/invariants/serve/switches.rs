@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::{
     check::{
-        Event, Fault, NodeIndex, TreeDigest,
+        Event, NodeIndex, TreeDigest,
         invariants::facts::{At, Facts},
     },
     env::Port,
@@ -58,9 +58,8 @@ pub(super) fn gather<'a>(facts: &'a Facts<'_>) -> Vec<Switch<'a>> {
                     (switch.ended, switch.served) = (Some(at), Some((at, *tree)));
                 }
             }
-            Event::Fault(Fault::Failed { what }) if ["switch-refused", "switch-stale"].contains(&&**what) => {
-                // One project is switched at a time: the oldest that is open it was.
-                if let Some(switch) = open.next() {
+            Event::NotSwitched { project, build } => {
+                if let Some(switch) = open.find(|open| open.project == *project && open.build == *build) {
                     switch.ended = Some(at);
                 }
             }
