@@ -225,7 +225,6 @@ impl Child for RealChild {
 
 impl Drop for RealChild {
     fn drop(&mut self) {
-        self.told.killed();
         self.end_group();
         self.told.ended(ExitStatus::Signal(Signal::KILL.as_raw()));
     }

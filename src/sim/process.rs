@@ -205,7 +205,6 @@ impl Child for SimChild {
 
 impl Drop for SimChild {
     fn drop(&mut self) {
-        self.tell_killed();
         self.end(KILLED);
     }
 }

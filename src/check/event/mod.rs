@@ -366,7 +366,7 @@ pub enum Event {
         /// What the system says.
         cause: String,
     },
-    /// The node ends a child process with its whole group.
+    /// The logic ends a child process with its whole group. One that ends with its node is none.
     ProcessKilled {
         /// Its number on this node.
         process: u32,

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{
-    facts::{At, Deploy, Exit, Facts, Operation},
+    facts::{At, Deploy, Exit, Facts, Operation, deployment_of},
     verdict::{Finding, Inquiry},
 };
 use crate::{
@@ -190,9 +190,15 @@ fn misses_earlier_payload(facts: &Facts<'_>, deploy: &Deploy, at: At, failure: &
 
 /// Does it say that nothing came of a packer that said that it had succeeded, and had not done its work?
 fn misses_what_a_packer_said(facts: &Facts<'_>, deploy: &Deploy, at: At, failure: &Value) -> bool {
-    deploy.asked.archives.is_some()
-        && message(failure).contains(": 0 archives came")
-        && facts.failed_between(deploy.origin, "process-fails", deploy.requested, at)
+    let mut packers = facts.on(deploy.origin, deploy.requested, at).filter(|(_, entry)| match &entry.event {
+        Event::ProcessStarted { command, .. } => {
+            command.args.first().is_some_and(|arg| arg == "pack") && deployment_of(&command.directory) == deploy.id
+        }
+        _ => false,
+    });
+    // The fault stands right behind its start.
+    message(failure).contains(": 0 archives came")
+        && packers.any(|(start, _)| facts.failed_between(deploy.origin, "process-fails", start, start + 2))
 }
 
 /// What devices say when they fail, by kind of fault.

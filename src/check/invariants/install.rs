@@ -40,9 +40,9 @@ fn check(facts: &Facts<'_>) -> Judgement {
             inquiry.look(|| ends_early(facts, deploy, run, first));
             inquiry.look(|| ends_late(facts, deploy, run, first));
         }
-        for node in succeeded(facts, deploy) {
+        for (node, at) in succeeded(facts, deploy) {
             inquiry.look(|| was_left_out(facts, deploy, node, &own));
-            inquiry.look(|| failed_unnoticed(facts, deploy, node, &own));
+            inquiry.look(|| failed_unnoticed(facts, deploy, node, at, &own));
         }
     }
     inquiry.done()
@@ -59,6 +59,11 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
+    /// Asking for a version is no install.
+    fn installs(&self) -> bool {
+        self.command.args != ["--version"]
+    }
+
     fn exit<'f>(&self, facts: &'f Facts<'_>) -> Option<Exit<'f>> {
         let (at, status) = self.ended?;
         Some(facts.exit(self.node, self.number, status, at))
@@ -87,14 +92,16 @@ fn runs<'a>(facts: &'a Facts<'_>) -> Vec<Run<'a>> {
     runs.into_iter().map(|(_, run)| run).collect()
 }
 
-/// The nodes that say that they built it: the origin of a success, and peers by their outcomes.
-fn succeeded(facts: &Facts<'_>, deploy: &Deploy) -> Vec<NodeIndex> {
+/// The nodes that say that they built it, and where: the origin of a success, and peers by their outcomes.
+fn succeeded(facts: &Facts<'_>, deploy: &Deploy) -> Vec<(NodeIndex, At)> {
     let Some(id) = deploy.id else { return Vec::new() };
     let peers = facts.operations.iter().filter(|operation| operation.id == id);
-    let well =
-        peers.filter(|operation| operation.answered.as_ref().is_some_and(|(_, told)| told["status"] == "success"));
-    let origin = deploy.success().map(|_| deploy.origin);
-    origin.into_iter().chain(well.map(|operation| operation.node)).collect()
+    let well = peers.filter_map(|operation| {
+        let (at, _) = operation.answered.as_ref().filter(|(_, told)| told["status"] == "success")?;
+        Some((operation.node, *at))
+    });
+    let origin = deploy.success().map(|(at, _)| (deploy.origin, at));
+    origin.into_iter().chain(well).collect()
 }
 
 fn was_not_asked_for<'a>(deploy: &Deploy, run: &Run<'_>) -> Option<Finding<'a>> {
@@ -116,7 +123,7 @@ fn was_not_asked_for<'a>(deploy: &Deploy, run: &Run<'_>) -> Option<Finding<'a>> 
 }
 
 fn was_left_out<'a>(facts: &Facts<'_>, deploy: &Deploy, node: NodeIndex, own: &[&Run<'_>]) -> Option<Finding<'a>> {
-    let ran = own.iter().any(|run| run.node == node);
+    let ran = own.iter().any(|run| run.node == node && run.installs());
     (deploy.asked.installs == Some(true) && !ran).then(|| Finding {
         kind: "a node succeeds without an install",
         at: facts.end() - 1,
@@ -126,21 +133,27 @@ fn was_left_out<'a>(facts: &Facts<'_>, deploy: &Deploy, node: NodeIndex, own: &[
     })
 }
 
-/// Of several managers the last that ran is the one that was taken; asking for a version is no install.
-fn failed_unnoticed<'a>(facts: &Facts<'_>, deploy: &Deploy, node: NodeIndex, own: &[&Run<'_>]) -> Option<Finding<'a>> {
-    let last = own.iter().rfind(|run| run.node == node && run.command.args != ["--version"])?;
-    let ended = last.ended.filter(|(_, status)| *status != ExitStatus::Code(0));
+/// Of several managers the last that ran is the one that was taken.
+fn failed_unnoticed<'a>(
+    facts: &Facts<'_>,
+    deploy: &Deploy,
+    node: NodeIndex,
+    at: At,
+    own: &[&Run<'_>],
+) -> Option<Finding<'a>> {
+    let last = own.iter().rfind(|run| run.node == node && run.installs())?;
+    let ended = last.ended.filter(|(ended, _)| *ended < at);
     let went = match ended {
+        Some((_, ExitStatus::Code(0))) => return None,
         Some((at, _)) if last.exit(facts).is_some_and(|exit| exit.was_killed) => {
             format!("was killed by its node at {} ms", facts.at_ms(at))
         }
         Some((_, status)) => format!("ended with {status}"),
-        None if last.ended.is_none() => "has not ended".to_owned(),
-        None => return None,
+        None => "had not ended".to_owned(),
     };
     Some(Finding {
         kind: "a node succeeds though its install failed",
-        at: ended.map_or(facts.end() - 1, |(at, _)| at),
+        at,
         node: Some(node),
         why: format!("{node} says that it has built `{}`, but `{}` {went}", deploy.asked.project, last.command),
         witnesses: vec![deploy.requested, last.started],
@@ -156,7 +169,7 @@ fn ends_early<'a>(facts: &Facts<'_>, deploy: &Deploy, run: &Run<'_>, first: At) 
     let (ended, _) = run.ended?;
     let exit = run.exit(facts)?;
     // What cannot be listened to any more is ended.
-    if !exit.was_killed || exit.unreadable.is_some() || run.command.args == ["--version"] {
+    if !exit.was_killed || exit.unreadable.is_some() || !run.installs() {
         return None;
     }
     let died = facts

@@ -51,6 +51,9 @@ fn check(facts: &Facts<'_>) -> Judgement {
 /// Delays that add up to less make no link seem dead.
 const DELAYS_HARMLESS_MS: u64 = 10_000;
 
+/// Failures that have nothing to do with links.
+const PROCESS_FAULTS: [&str; 4] = ["spawn-fails", "process-fails", "output-fails", "group-end-fails"];
+
 /// What has befallen the cluster so far.
 #[derive(Default)]
 struct Weather {
@@ -61,6 +64,7 @@ struct Weather {
 impl Weather {
     fn take(&mut self, event: &Event) {
         match event {
+            Event::Fault(Fault::Failed { what }) if PROCESS_FAULTS.contains(&&**what) => {}
             Event::Fault(Fault::Failed { .. } | Fault::Lost { .. } | Fault::Reset { .. })
             | Event::Crashed { .. }
             | Event::MembersChanged(_)

@@ -24,7 +24,7 @@ fn check(facts: &Facts<'_>) -> Judgement {
             at,
             "the cluster does not come to rest",
             format!(
-                "{within_ms} ms after everything had healed, which is all that what was under way then may take, {what}"
+                "{within_ms} ms after everything had healed {what}; nothing that was under way then may take as long"
             ),
         )),
         _ => None,

@@ -138,7 +138,8 @@ impl Cluster {
         let component = deploy.edited(component);
         let facts = facts(&component, number, &deploy, self.0.world.wall_clock_ms(origin));
         let leaves_peers = facts.ignore_replication_errors;
-        self.0.open.borrow_mut().insert(number, (Instant::now(), self.may_go_on(&facts)));
+        self.0.open.borrow_mut().insert(number, self.may_go_on(&facts));
+        self.0.last_turn.set(Instant::now());
         self.0.world.record(Some(origin), Event::DeployRequested(Rc::new(facts)));
         let uploads = deploy.brings_back.is_none() && deploy.packs.is_none();
         let upload = uploads.then(|| self.upload(number, origin, &component, &deploy));
@@ -146,6 +147,7 @@ impl Cluster {
         let client = Client { deploy: number, hangs_up_after: deploy.hangs_up_after, stream: Rc::clone(&stream) };
         let answer = self.ask(origin, client, Value::Object(deploy.request), upload).await;
         let answer = self.answered(origin, number, answer);
+        self.0.last_turn.set(Instant::now());
         if has_left_nothing(&answer, leaves_peers) {
             self.0.open.borrow_mut().remove(&number);
         }

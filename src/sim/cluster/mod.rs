@@ -55,8 +55,10 @@ struct Inner {
     scripts: Rc<RefCell<Rc<Scripts>>>,
     fabric: Rc<dyn Fabric>,
     deploys: Cell<u32>,
-    /// Of each deploy whose peers may still be at work, by its number: when it was asked for, and how long what it began may go on.
-    open: RefCell<BTreeMap<u32, (Instant, Duration)>>,
+    /// How long what a deploy began may go on, for each whose peers may still be at work, by its number.
+    open: RefCell<BTreeMap<u32, Duration>>,
+    /// When the last deploy was asked for or over: others may have waited for it.
+    last_turn: Cell<Instant>,
 }
 
 impl Cluster {
@@ -72,8 +74,8 @@ impl Cluster {
         let (doors, hosts): (Vec<_>, _) =
             envs.iter().map(|env| host(env.clone())).map(|(tx, run)| (Some(tx), run)).unzip();
         let doors = RefCell::new(doors);
-        let (deploys, open) = (Cell::new(0), RefCell::default());
-        (Self(Rc::new(Inner { world, params, envs, doors, spawner, scripts, fabric, deploys, open })), hosts)
+        let (deploys, open, last_turn) = (Cell::new(0), RefCell::default(), Cell::new(Instant::now()));
+        (Self(Rc::new(Inner { world, params, envs, doors, spawner, scripts, fabric, deploys, open, last_turn })), hosts)
     }
 
     /// Lets a stranger come, as the choices say: from a host of its own, behind those of the nodes.

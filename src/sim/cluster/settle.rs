@@ -58,20 +58,20 @@ impl Cluster {
         2 * install + wait + ANSWER_MARGIN + restarts
     }
 
-    /// Deploys wait for each other, so what they may take adds up, from the last on. What is over has nothing left to do, but its
+    /// Deploys wait for each other, so what they may take adds up, from the moment on at which the last
+    /// was asked for or over. What is over has nothing left to do, but its
     /// row and its payload may still have to reach somebody: the last delay comes to its end, who waits on a silent link
     /// notices that and connects anew behind a pause, a device is asked again behind another, and the bytes come. A run that
     /// takes longer than a run may is cut off a little before that.
     fn settles_within(&self) -> Duration {
-        let open = self.0.open.borrow();
-        let limits: Duration = open.values().map(|(_, limit)| *limit).sum();
-        let since_the_last = open.values().map(|(asked, _)| asked.elapsed()).min().unwrap_or_default();
+        let limits: Duration = self.0.open.borrow().values().sum();
+        let since = self.0.last_turn.get().elapsed();
         let delay = Duration::from_millis(delay_ms(DELAY_BOUND - 1));
         let Component { payload_bytes, .. } = &*self.0.params.component;
         let sent = u64::from(self.deploys()) * u64::from(self.nodes()) * payload_bytes;
         let rest = delay + SILENCE_MAX + 2 * PAUSE_MAX + Duration::from_millis(sent / SLOWEST_BYTES_PER_MS);
         let left = HORIZON.saturating_sub(self.0.world.elapsed() + LOOK_EVERY_MAX);
-        (limits.saturating_sub(since_the_last) + rest).min(left)
+        (limits.saturating_sub(since) + rest).min(left)
     }
 
     /// What is not at rest, if anything.

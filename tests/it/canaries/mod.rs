@@ -113,6 +113,22 @@ const CANARIES: &[Canary] = &[
         command.program = "yarn".to_owned();
     }),
     canary("INSTALL", "deploy", |trace| {
+        // A peer answers before its installer has ended.
+        let ends = position_on(trace, N3, |event| matches!(event, Event::ProcessExited { .. }));
+        let end = trace.remove(ends);
+        let answers = |event: &Event| matches!(event, Event::Journal(Journal::OperationAnswered { .. }));
+        let answered = position_on(trace, N3, answers);
+        trace.insert(answered + 1, end);
+    }),
+    canary("INSTALL", "package-managers", |trace| {
+        // Managers are asked for their versions only.
+        let asks = |entry: &Entry| match &entry.event {
+            Event::ProcessStarted { command, .. } => command.args != ["--version"],
+            _ => false,
+        };
+        trace.retain(|entry| !asks(entry));
+    }),
+    canary("INSTALL", "deploy", |trace| {
         // An installer that failed is not noticed.
         let ends = position(trace, |event| matches!(event, Event::ProcessExited { .. }));
         let Event::ProcessExited { status, .. } = &mut trace[ends].event else { unreachable!("found as one") };

@@ -13,7 +13,7 @@ use crate::{
 pub struct Exit<'a> {
     /// What the system says.
     pub status: ExitStatus,
-    /// Its node has ended it.
+    /// The logic of its node has ended it.
     pub was_killed: bool,
     /// Why it could not be told any more what it did, if so.
     pub unreadable: Option<&'a str>,
