@@ -30,6 +30,9 @@ use crate::{
     env::{Kill, LocalFuture},
 };
 
+/// Virtual time after which a run that has not ended is stuck: well beyond the longest time limit of the logic.
+pub(super) const HORIZON: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// Polls between two advances of time before the run is given up as an endless cycle.
 const POLLS_PER_INSTANT_MAX: u32 = 200_000;
 
@@ -97,6 +100,10 @@ impl Spawner for Tasks {
 
     fn can_crash(&self) -> bool {
         true
+    }
+
+    fn horizon(&self) -> Duration {
+        HORIZON
     }
 
     fn crash(&self, node: NodeIndex, death: Death) {

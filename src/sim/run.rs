@@ -15,7 +15,7 @@ use super::{
     cluster::Cluster,
     component::Component,
     env::SimEnv,
-    executor::{Executor, Tasks},
+    executor::{Executor, HORIZON, Tasks},
     network::Fabric,
     panics,
     process::Scripts,
@@ -24,9 +24,6 @@ use super::{
     world::{Spawner, World},
 };
 use crate::check::{Judged, Judgement, NodeIndex, Trace, Violation, judge_and_mark};
-
-/// Virtual time after which a run that has not ended is stuck: well beyond the longest time limit of the logic.
-pub(super) const HORIZON: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What a run is made from, beside its choices.
 #[derive(Clone)]

@@ -39,6 +39,8 @@ pub trait Spawner {
     fn start(&self, node: Option<NodeIndex>, name: String, future: LocalFuture) -> Box<dyn Kill>;
     /// Can nodes die and come back here?
     fn can_crash(&self) -> bool;
+    /// Virtual time after which a run that has not ended is given up here.
+    fn horizon(&self) -> Duration;
     /// Drops every task of `node` as it is now; its connections end as the death says.
     fn crash(&self, node: NodeIndex, death: Death);
     /// `node` can be heard again.

@@ -131,6 +131,10 @@ impl Spawner for HostTasks {
         Box::new(Handle(task.abort_handle()))
     }
 
+    fn horizon(&self) -> Duration {
+        HORIZON
+    }
+
     fn can_crash(&self) -> bool {
         // A crash there looks like a clean close, and the host's tasks cannot be told from those of its next life.
         false

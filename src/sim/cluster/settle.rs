@@ -20,7 +20,6 @@ use crate::{
         blobs::SimBlobs,
         choice::{DELAY_BOUND, delay_ms},
         component::Component,
-        run::HORIZON,
     },
 };
 
@@ -70,7 +69,7 @@ impl Cluster {
         let Component { payload_bytes, .. } = &*self.0.params.component;
         let sent = u64::from(self.deploys()) * u64::from(self.nodes()) * payload_bytes;
         let rest = delay + SILENCE_MAX + 2 * PAUSE_MAX + Duration::from_millis(sent / SLOWEST_BYTES_PER_MS);
-        let left = HORIZON.saturating_sub(self.0.world.elapsed() + LOOK_EVERY_MAX);
+        let left = self.0.spawner.horizon().saturating_sub(self.0.world.elapsed() + LOOK_EVERY_MAX);
         (limits.saturating_sub(since) + rest).min(left)
     }
 

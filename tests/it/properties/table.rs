@@ -83,6 +83,10 @@ impl Spawner for Tasks {
         Box::new(Detached)
     }
 
+    fn horizon(&self) -> Duration {
+        Duration::from_secs(3_600)
+    }
+
     fn can_crash(&self) -> bool {
         false
     }
