@@ -57,11 +57,11 @@ impl Cluster {
         2 * install + wait + ANSWER_MARGIN + restarts
     }
 
-    /// Deploys wait for each other, so what they may take adds up, from the moment on at which the last
-    /// was asked for or over. What is over has nothing left to do, but its
-    /// row and its payload may still have to reach somebody: the last delay comes to its end, who waits on a silent link
-    /// notices that and connects anew behind a pause, a device is asked again behind another, and the bytes come. A run that
-    /// takes longer than a run may is cut off a little before that.
+    /// Deploys wait for each other, so what they may take adds up, from the moment on at which the last was asked for or
+    /// over. What is over has nothing left to do, but its row and its payload may still have to reach somebody: the last
+    /// delay comes to its end, who waits on a silent link notices that and connects anew behind a pause, a device is asked
+    /// again behind another, and the bytes come. The bound ends before the run's horizon, so that the trace says what is not
+    /// at rest.
     fn settles_within(&self) -> Duration {
         let limits: Duration = self.0.open.borrow().values().sum();
         let since = self.0.last_turn.get().elapsed();
