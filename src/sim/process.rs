@@ -217,6 +217,10 @@ impl Child for SimChild {
 
 impl Drop for SimChild {
     fn drop(&mut self) {
+        // Who lets go of a child while its node lives ends it; else it ends with its node.
+        if self.processes.world.lives().is_alive(self.processes.node) {
+            self.tell_killed();
+        }
         self.end(KILLED);
     }
 }
